@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-collector test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-collector bench-picking bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-collector test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-collector bench-picking bench-picking-live bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -143,6 +143,9 @@ bench-breaking: $(VENV)/dev  ## a server that loses nine tenths of its strength,
 
 bench-picking: $(VENV)/dev  ## simulated model servers, by each way to pick one of them: RESULTS=folder, half an hour
 	@$(BIN)/python -m benchmarks.picking $(if $(RESULTS),--out $(RESULTS))
+
+bench-picking-live: $(VENV)/dev  ## the same loads in real time, through a real Envoy to 16 little servers: RESULTS=folder, 45 minutes
+	@$(BIN)/python -m benchmarks.picking.live $(if $(RESULTS),--out $(RESULTS))
 
 bench-collector: $(VENV)/dev  ## what reading the load of 100 and 1,000 endpoints costs: RESULTS=folder, two minutes
 	@$(BIN)/python -m benchmarks.collector $(if $(RESULTS),--out $(RESULTS))

@@ -36,7 +36,6 @@ def prepare(console: Console) -> None:
 
 def command(*, written: bool = False) -> list[str]:
     """What runs ``extproc``, compiled where that can be and unless ``written`` asks for it as it is written."""
-    built = compiled()
-    if written or isinstance(built, str):
+    if written or isinstance(built := compiled(), str):
         return [sys.executable, "-m", "extproc"]
     return ["env", f"PYTHONPATH={built}", sys.executable, "-P", "-m", "extproc"]

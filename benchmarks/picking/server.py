@@ -10,8 +10,10 @@ begun.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict, deque
 from heapq import heappop, heappush
+from itertools import chain
 
 import msgspec
 
@@ -50,13 +52,19 @@ class Job(msgspec.Struct, eq=False):
 
 
 class Server:
-    """One engine. Whoever simulates asks for the next step, and says when it is over."""
+    """One engine. Whoever simulates asks how long the next steps take, and says when they are over: several, where all
+    that happens is that answers get longer. A request that comes meanwhile joins after the step that is under way.
+    """
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu
-        self.waiting: deque[Job] = deque()
+        self._waiting: deque[Job] = deque()
+        self._without_place: list[Job] = []
+        """Those that came before them and wait until an adapter is used by nobody."""
         self.adapters: OrderedDict[str, int] = OrderedDict()
         """Loaded ones, and how many running requests use each; that which was not used for the longest time first."""
+        self.begun: list[Job] = []
+        """Requests whose first token came with the last step."""
         self._reading: deque[Job] = deque()
         """Requests whose prompts are not computed yet."""
         self._writing: list[tuple[int, int, Job]] = []
@@ -66,10 +74,27 @@ class Server:
         self._taken = 0
         """Blocks in use."""
         self._used: dict[int, int] = {}
-        """Of blocks that may be shared, how many requests use each."""
+        """Of blocks that may be shared, how many requests use each: of a prompt's none more than the one before."""
         self._kept: OrderedDict[int, None] = OrderedDict()
-        """Blocks that nobody uses."""
+        """Blocks that nobody uses. None is there without those before it in its prompt."""
         self._pieces: list[tuple[Job, int]] = []
+        self._planned, self._first_step, self._longer = 1, 0.0, 0.0
+        """Steps that are under way, the seconds of the first, and by how much each is longer than the one before."""
+
+    def add(self, job: Job) -> None:
+        """A request has come."""
+        self._waiting.append(job)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are not in the batch yet."""
+        return len(self._waiting) + len(self._without_place)
+
+    @property
+    def told_adapters(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Of requests in the batch, and of those that wait: vLLM does not tell of loaded ones that nobody uses."""
+        running = frozenset(adapter for adapter, users in self.adapters.items() if users)
+        return running, frozenset(job.adapter for job in chain(self._without_place, self._waiting) if job.adapter)
 
     @property
     def running(self) -> int:
@@ -86,8 +111,8 @@ class Server:
         """Whether there is nothing to do."""
         return not (self.waiting or self.running)
 
-    def step(self) -> float:
-        """Begins a step; its seconds."""
+    def begin(self) -> float:
+        """Begins steps; their seconds."""
         budget = MOST_TOKENS - len(self._writing)
         pieces: list[tuple[Job, int]] = []
         for job in self._reading:
@@ -97,31 +122,44 @@ class Server:
             pieces.append((job, tokens))
             budget -= tokens
         loading = 0.0
-        skipped: list[Job] = []
-        while budget and self.waiting and self.running < MOST_RUNNING:
-            job = self.waiting.popleft()
+        while budget and self._waiting and self.running < MOST_RUNNING:
+            job = self._waiting.popleft()
             if not self._has_place_for(job.adapter):
-                skipped.append(job)
+                self._without_place.append(job)
                 continue
             if not self._take_blocks(job):
-                skipped.append(job)
+                self._waiting.appendleft(job)
                 break
             loading += self._load(job.adapter)
             self._reading.append(job)
             tokens = min(budget, job.prompt - job.done)
             pieces.append((job, tokens))
             budget -= tokens
-        self.waiting.extendleft(reversed(skipped))
         self._pieces = pieces
         computed = sum(tokens for _, tokens in pieces)
         attended = sum(tokens * (job.done + tokens / 2) for job, tokens in pieces)
-        return loading + self.gpu.step(computed + len(self._writing), attended, self._context)
+        writing = len(self._writing)
+        self._first_step = loading + self.gpu.step(computed + writing, attended, self._context)
+        self._planned = 1
+        if not pieces:
+            self._planned = self._writing[0][0] - self._steps
+            self._longer = self.gpu.step(writing, 0, self._context + writing) - self._first_step
+        return self._seconds_of(self._planned)
 
-    def end_step(self, now: float) -> list[Job]:
-        """The step is over; the requests that ended with it."""
-        self._steps += 1
-        self._context += len(self._writing)
-        ended = []
+    def join(self, seconds: float) -> float:
+        """A request has come so many seconds after steps began. The seconds after which it is looked at."""
+        begun = bisect_left(range(1, self._planned), seconds, key=self._seconds_of)
+        self._planned = begun + 1
+        return self._seconds_of(self._planned)
+
+    def _seconds_of(self, steps: int) -> float:
+        return steps * self._first_step + self._longer * steps * (steps - 1) / 2
+
+    def end(self, now: float) -> list[Job]:
+        """The steps are over; the requests that ended with the last one."""
+        self._steps += self._planned
+        self._context += self._planned * len(self._writing)
+        self.begun, ended = [], []
         while self._writing and self._writing[0][0] <= self._steps:
             _, _, job = heappop(self._writing)
             self._context -= job.prompt + job.answer - 1
@@ -132,6 +170,7 @@ class Server:
                 continue
             self._reading.remove(job)
             job.first = now
+            self.begun.append(job)
             if job.answer == 1:
                 ended.append(job)
                 continue
@@ -161,38 +200,39 @@ class Server:
 
     def _take_blocks(self, job: Job) -> bool:
         """Whether there were enough."""
-        shared = 0
-        for block in job.blocks:
-            if block not in self._used and block not in self._kept:
-                break
-            shared += 1
-        more = sum(block not in self._used for block in job.blocks)
-        if self._taken + more + _blocks_alone(job) > self._capacity:
+        blocks, used, kept = job.blocks, self._used, self._kept
+        in_use = bisect_left(blocks, True, key=lambda block: block not in used)
+        there = bisect_left(blocks, True, in_use, key=lambda block: block not in kept)
+        more = len(blocks) - in_use + _blocks_alone(job)
+        if self._taken + more > self._capacity:
             assert self.running, "a prompt that is larger than the memory"
             return False
-        for block in job.blocks:
-            self._kept.pop(block, None)
-            self._used[block] = self._used.get(block, 0) + 1
-        self._taken += more + _blocks_alone(job)
+        for block in blocks[:in_use]:
+            used[block] += 1
+        for block in blocks[in_use:there]:
+            del kept[block]
+        used.update(dict.fromkeys(blocks[in_use:], 1))
+        self._taken += more
         self._make_room()
         # The end of a prompt is computed anew: the first token comes of it.
-        job.cached = job.done = min(shared, (job.prompt - 1) // BLOCK) * BLOCK
+        job.cached = job.done = min(there, (job.prompt - 1) // BLOCK) * BLOCK
         return True
 
     def _leave(self, job: Job) -> None:
         """Gives the blocks back; what is in them is kept."""
         if job.adapter:
             self.adapters[job.adapter] -= 1
-        self._taken -= _blocks_alone(job)
-        for block in reversed(job.all_blocks[len(job.blocks) :]):
-            if block not in self._used:
-                self._kept[block] = None
-        for block in reversed(job.blocks):
-            self._used[block] -= 1
-            if not self._used[block]:
-                del self._used[block]
-                self._kept[block] = None
-                self._taken -= 1
+            if not self.adapters[job.adapter]:
+                self._waiting.extendleft(reversed(self._without_place))
+                self._without_place.clear()
+        blocks, used, kept = job.blocks, self._used, self._kept
+        shared = bisect_left(blocks, True, key=lambda block: used[block] == 1)
+        for block in blocks[:shared]:
+            used[block] -= 1
+        for block in blocks[shared:]:
+            del used[block]
+        self._taken -= len(blocks) - shared + _blocks_alone(job)
+        kept.update(dict.fromkeys(block for block in reversed(job.all_blocks[shared:]) if block not in used))
         self._make_room()
 
     def _make_room(self) -> None:

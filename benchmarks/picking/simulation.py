@@ -21,6 +21,8 @@ POLL = 0.1
 """Seconds between two reports of each server."""
 READ = 0.02
 """Seconds for which what a processor read of the reports serves its picks."""
+WARM = 0.25
+"""Share of a run that is not counted: caches fill."""
 ARRIVAL, STEP = range(2)
 
 
@@ -31,8 +33,9 @@ class Done(msgspec.Struct, frozen=True):
     first_token: float
     """Seconds to it."""
     per_token: float
-    """Seconds for each of the others."""
+    """Seconds for each of the others; NaN where the answer did not end."""
     took: float
+    """Seconds; NaN where it did not end."""
     prompt: int
     cached: int
     server: int
@@ -54,14 +57,12 @@ class Processor:
     def report(self, servers: list[Server], now: float) -> None:
         """What the servers tell."""
         table = self.table
-        table[WAITING] = [len(server.waiting) for server in servers]
+        table[WAITING] = [server.waiting for server in servers]
         table[RUNNING] = [server.running for server in servers]
         table[CACHE] = [server.cache for server in servers]
         table[SENT_SINCE], self._reported = 0.0, now
         if self._has_adapters:
-            self._adapters = [
-                frozenset(job.adapter for job in server.waiting) | server.adapters.keys() for server in servers
-            ]
+            self._adapters = [frozenset.union(*server.told_adapters) for server in servers]
 
     def pick(self, text: Text, session: int, adapter: str, now: float, random: Random) -> int:
         """The server that gets the request."""
@@ -85,6 +86,10 @@ class Simulation:
 
     def __init__(self, load: Load, picking: Picking, seed: int, replicas: int = 1) -> None:
         self._servers = [Server(gpu) for gpu in load.servers]
+        self._began = [0.0] * len(self._servers)
+        """When each server's steps began …"""
+        self._due = [0.0] * len(self._servers)
+        """… and when they end."""
         self._processors = [Processor(load, picking) for _ in range(replicas)]
         self._load, self._seed = load, seed
         self._random = Random(seed)
@@ -109,8 +114,8 @@ class Simulation:
                     processor.report(self._servers, now)
             if kind == ARRIVAL:
                 self._arrive(now, *what)
-            else:
-                self._end_step(now, what)
+            elif now == self._due[what]:  # else a request came, and they ended earlier
+                self._end_steps(now, what)
         return self.done
 
     def _at(self, when: float, kind: int, what: object) -> None:
@@ -129,13 +134,22 @@ class Simulation:
         self._of[job] = conversation, number, after, processor, place
         server = self._servers[place]
         asleep = server.idle
-        server.waiting.append(job)
+        server.add(job)
         if asleep:
-            self._at(now + server.step(), STEP, place)
+            self._began[place] = now
+            self._end_after(server.begin(), place)
+        else:
+            self._end_after(server.join(now - self._began[place]), place)
 
-    def _end_step(self, now: float, place: int) -> None:
+    def _end_after(self, seconds: float, place: int) -> None:
+        due = self._began[place] + seconds
+        if due != self._due[place]:
+            self._due[place] = due
+            self._at(due, STEP, place)
+
+    def _end_steps(self, now: float, place: int) -> None:
         server = self._servers[place]
-        for job in server.end_step(now):
+        for job in server.end(now):
             conversation, number, after, processor, _ = self._of.pop(job)
             processor.table[IN_FLIGHT, place] -= 1
             per_token = (job.ended - job.first) / max(1, job.answer - 1)
@@ -147,7 +161,8 @@ class Simulation:
                 if when < self._end:
                     self._at(when, ARRIVAL, (conversation, number + 1, after))
         if not server.idle:
-            self._at(now + server.step(), STEP, place)
+            self._began[place] = now
+            self._end_after(server.begin(), place)
 
 
 def summary(done: list[Done], warm: float, end: float) -> dict[str, float]:
@@ -160,8 +175,8 @@ def summary(done: list[Done], warm: float, end: float) -> dict[str, float]:
         "mean": float(first.mean()),
         "p50": float(np.quantile(first, 0.5)),
         "p99": float(np.quantile(first, 0.99)),
-        "per_token": float(np.mean([one.per_token for one in counted])),
-        "took": float(np.mean([one.took for one in counted])),
+        "per_token": float(np.nanmean([one.per_token for one in counted])),
+        "took": float(np.nanmean([one.took for one in counted])),
         "cached": sum(one.cached for one in counted) / sum(one.prompt for one in counted),
         "busiest": float(busiest / len(counted)),
     }

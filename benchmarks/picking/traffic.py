@@ -1,4 +1,4 @@
-"""The loads: who asks what, when, by seed. A token is 4 bytes of random text.
+"""The loads: who asks what, when, by seed. A token is 4 characters of random text.
 
 ``shared``: the sizes of llm-d's benchmark of prefixes, 150 system prompts of 6,000 tokens (llm-d-benchmark, workload
 ``shared_prefix``), as conversations of several turns. The others: log-normal lengths, as traces of services have them.
@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import itertools
+from base64 import b64encode
 from collections.abc import Iterator
 from random import Random
 
@@ -15,14 +17,17 @@ from benchmarks.picking.gpus import H100, L40S, Gpu
 from benchmarks.picking.server import BLOCK
 
 BYTES = 4
-"""Of a token."""
+"""Of a token: three random ones in base64."""
 SYSTEM_PROMPTS, SYSTEM_TOKENS = 150, 6000
 TURNS, THINKING = 3.0, 8.0
 """Of a conversation, on the average: turns; seconds between an answer and the next question."""
 
 
+_numbers = itertools.count(1)
+
+
 class Text(msgspec.Struct, frozen=True):
-    """A text, and what identifies its whole blocks."""
+    """A text, and what identifies its whole blocks: they are numbered. What was added to it by itself has others."""
 
     raw: bytes
     blocks: tuple[int, ...]
@@ -34,13 +39,10 @@ class Text(msgspec.Struct, frozen=True):
 
     def with_more(self, raw: bytes) -> Text:
         """The text with more behind it."""
-        whole, chain = self.raw + raw, self.blocks[-1] if self.blocks else 0
-        blocks = list(self.blocks)
-        size = BLOCK * BYTES
-        for start in range(len(blocks) * size, len(whole) - size + 1, size):
-            chain = hash((chain, whole[start : start + size]))
-            blocks.append(chain)
-        return Text(whole, tuple(blocks))
+        whole = self.raw + raw
+        return Text(
+            whole, (*self.blocks, *itertools.islice(_numbers, len(whole) // (BLOCK * BYTES) - len(self.blocks)))
+        )
 
 
 NOTHING = Text(b"", ())
@@ -94,7 +96,7 @@ class Load(msgspec.Struct, frozen=True):
         """All that begin within so many seconds."""
         random = Random(f"{self.name} {seed}")
         count = self.system_prompts or self.adapters or 1
-        starts = [NOTHING.with_more(random.randbytes(self.system_tokens * BYTES)) for _ in range(count)]
+        starts = [NOTHING.with_more(_text(random, self.system_tokens)) for _ in range(count)]
         at, number = 0.0, 0
         while (at := at + random.expovariate(self.rate)) < seconds:
             number += 1
@@ -112,9 +114,11 @@ class Load(msgspec.Struct, frozen=True):
 
     def _turn(self, random: Random) -> Turn:
         question, answer = (_length(random, *each) for each in (self.question, self.answer))
-        return Turn(
-            random.randbytes(question * BYTES), random.randbytes(answer * BYTES), random.expovariate(1 / THINKING)
-        )
+        return Turn(_text(random, question), _text(random, answer), random.expovariate(1 / THINKING))
+
+
+def _text(random: Random, tokens: int) -> bytes:
+    return b64encode(random.randbytes(3 * tokens))
 
 
 def _length(random: Random, median: float, spread: float) -> int:

@@ -3,7 +3,7 @@
 cimport cython
 
 cdef double[::1] _LOTS
-cdef Py_ssize_t _LAST_LOT
+cdef Py_ssize_t _LAST_LOT, _MOST_ADAPTERS
 cdef double _INFINITE, _STALE_AFTER, _READING_RATE, _BELIEVED
 
 cdef class Standing:
@@ -14,7 +14,7 @@ cdef class Standing:
     cdef readonly signed char[::1] known, saturated
     cdef readonly bint all_saturated
     cdef double[::1] _covered, _own, _alike
-    cdef object _loaded_adapters
+    cdef object _adapter_names
     cdef double _adapter_weight
     cdef tuple _adapters
     cdef dict _weights

@@ -22,7 +22,7 @@ nothing by it, and four pick better."""
 READING_RATE = 80_000.0
 """Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
 that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
-_LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
+_LOTS = array("d", (1.0 + NEARLY * np.random.default_rng(0).random(1 << 16)).tobytes())
 """Factors by which one of several scores becomes the least. Where in the table they begin, is drawn; behind the last
 comes the first.
 """
@@ -32,6 +32,8 @@ BELIEVED = 8.0
 counts that nobody took back. The bound rises with the report, so that endpoints then stand in the order of their
 reports.
 """
+_MOST_ADAPTERS = 4096
+"""Names of adapters that are remembered."""
 _INFINITE = float("inf")
 _STALE_AFTER, _READING_RATE, _BELIEVED = STALE_AFTER, READING_RATE, BELIEVED  # as numbers of C's (standing.pxd)
 
@@ -66,7 +68,8 @@ class Standing:
         self._alike = array("d", [1.0]) * size
         self._covered = array("d", bytes(8 * size))
         self._adapters, self._adapter_weight = loads.adapters, spec.adapter_weight
-        self._loaded_adapters = frozenset().union(*loads.adapters) if spec.adapter_weight else frozenset()
+        self._adapter_names = frozenset().union(*loads.adapters) if spec.adapter_weight else frozenset()
+        """Names that are known to be adapters': reports name those in use, and others may be asked for, too."""
         self._weights: dict[str, array[float]] = {}
 
     def _weigh(self, spec: Picking, loads: EndpointLoads, prompt_bytes: float) -> bool:
@@ -158,12 +161,15 @@ class Standing:
         return load * (self.unread[place] + prompt_bytes - cached) if prompt_bytes else load
 
     def weights_for(self, adapter: str) -> array[float]:
-        """By what a request with this adapter counts; more where it is not loaded, if it is anywhere."""
-        if not adapter or adapter not in self._loaded_adapters:
+        """By what a request with this adapter counts: where it is not loaded the more the more others are. An engine
+        has places for some adapters only (vLLM's ``max_loras``), and requests for another one wait.
+        """
+        if not adapter or adapter not in self._adapter_names:
             return self._alike
         if adapter not in self._weights:
-            more = 1.0 + self._adapter_weight
-            self._weights[adapter] = array("d", [1.0 if adapter in names else more for names in self._adapters])
+            more, adapters = self._adapter_weight, self._adapters
+            weights = [1.0 if adapter in names else 1.0 + more * max(1, len(names)) for names in adapters]
+            self._weights[adapter] = array("d", weights)
         return self._weights[adapter]
 
     def sent(self, place: int, prompt_bytes: float) -> None:
@@ -173,7 +179,11 @@ class Standing:
         self._own[place] += prompt_bytes
 
     def follow(self, before: Standing, seconds: float) -> None:
-        """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts."""
+        """So they stood so many seconds earlier: what was sent there, and can't have been read yet, counts. Adapters
+        that were in use then are known still.
+        """
+        if not before._adapter_names <= self._adapter_names and len(before._adapter_names) < _MOST_ADAPTERS:
+            self._adapter_names |= before._adapter_names
         for place in range(self._size):
             left = before._own[place] - _READING_RATE * seconds
             if left > 0.0:

@@ -52,8 +52,8 @@ class Picking(msgspec.Struct, frozen=True):
     index_blocks: int = 131_072
     """Blocks that are remembered of all endpoints of a target together, by each process; 150 to 250 bytes each."""
     adapter_weight: float = 4.0
-    """An endpoint that has not loaded the request's adapter, where another one has, counts as loaded 1 + this times as
-    much.
+    """An endpoint without the request's adapter counts as loaded 1 + this times the adapters that it has in use (at
+    least 1) times as much.
     """
     saturation: Saturation = Saturation()
     priority: int = 0
@@ -61,6 +61,10 @@ class Picking(msgspec.Struct, frozen=True):
     objectives: tuple[tuple[str, int], ...] = ()
     """Priorities by the names that requests may give (``x-gateway-inference-objective``)."""
     metrics: EndpointPages = EndpointPages()
+    max_queue: int = 0
+    """Requests that each process lets wait for a target's endpoints while all of them are saturated; 0: they go to the
+    best one at once.
+    """
 
     def priority_of(self, objective: str) -> int:
         """That of a request with this objective, which may be empty or unknown."""

@@ -92,9 +92,9 @@ class Server:
             self._breakers.describe(self._policy_watcher.snapshot),
             self._board.endpoints(),
             self._board.collector(),
+            self._picks.waiting(),
         )
-        self._health = Health()
-        self._state = "starting"
+        self._health, self._state = Health(), "starting"
         self._timer: Timer | None = None
         self._recent, self._taps, self._spans = RecentTraffic(), OpenTaps(), ReceivedSpans()
         content = AdminContent(

@@ -27,11 +27,12 @@ def text(tokens: int, fill: int = 0) -> Text:
 
 def run(server: Server, *jobs: Job) -> float:
     """Serves them; the seconds that it took."""
-    server.waiting.extend(jobs)
+    for one in jobs:
+        server.add(one)
     now = 0.0
     while not server.idle:
-        now += server.step()
-        server.end_step(now)
+        now += server.begin()
+        server.end(now)
     return now
 
 
@@ -52,6 +53,27 @@ def test_an_answer_takes_a_step_for_each_token_and_a_long_prompt_several() -> No
     assert 9 * H100.step(1, 0, 0) < short.ended - short.first < 10 * H100.step(1, 0, 200)
     run(server, long)
     assert long.first == long.ended > 3 * H100.step(MOST_TOKENS, 0, 0)
+
+
+def test_a_request_joins_after_the_step_that_is_under_way() -> None:
+    server, first, second = Server(H100), job(text(100), answer=50), job(text(64, 1), answer=1)
+    server.add(first)
+    now = server.begin()
+    server.end(now)
+    assert first.first == now
+    step = H100.step(1, 0, 100)
+    whole = server.begin()
+    assert 49 * step < whole < 49.1 * step
+    server.add(second)
+    joins = server.join(2.5 * step)
+    assert 3 * step < joins < 3.1 * step
+    assert server.join(3.5 * step) == joins, "once it is to be looked at, nothing goes on before"
+    now += joins
+    assert server.end(now) == []
+    reads = server.begin()
+    assert server.end(now + reads) == [second]
+    assert second.first == now + reads < first.first + 4.1 * step + H100.step(64, 0, 0)
+    assert run(server) == pytest.approx(45 * step, rel=0.01)
 
 
 def test_what_begins_alike_is_computed_once() -> None:
@@ -117,13 +139,18 @@ def test_prefixes_make_first_tokens_come_faster(replicas: int, times: float) -> 
 def test_the_table_has_every_load_and_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = ["--seconds", "1", "--seeds", "1", "--jobs", "1", "--load", "slow", "--by", LEAST_LOADED, "--by", PREFIX]
-    monkeypatch.setattr(sys, "argv", ["picking", *words, "--out", str(tmp_path)])
+    words = ["--seconds", "1", "--seed", "7", "--jobs", "1", "--load", "slow", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["picking", *words, "--by", LEAST_LOADED, "--by", PREFIX])
     command.main()
     out = capsys.readouterr().out
     assert "| one slow server | round-robin |" in out
     assert out.count("\n|  |") == 2
     assert "p99 lower with a slow server: " in out
-    rows = json.loads((tmp_path / "picking.json").read_text())["rows"]
-    assert [row["by"] for row in rows] == [ROUND_ROBIN, LEAST_LOADED, PREFIX]
+    runs = json.loads((tmp_path / "picking.json").read_text())["runs"]
+    assert [run["by"] for run in runs] == [ROUND_ROBIN, LEAST_LOADED, PREFIX]
+    # Runs that are in the file are not run again.
+    monkeypatch.setattr(command, "measure", lambda *_: pytest.fail("a run anew"))
+    monkeypatch.setattr(sys, "argv", ["picking", *words, "--by", PREFIX])
+    command.main()
+    assert capsys.readouterr().out.count("| prefix |") == 1
     assert {load.name for load in LOADS} >= {"shared", "mixed", "unique", "slow", "gpus", "lora"}

@@ -25,6 +25,7 @@ PATHS = {
     "InferenceObjective": "/apis/inference.networking.x-k8s.io/v1alpha2/inferenceobjectives",
     "InferenceModelRewrite": "/apis/inference.networking.x-k8s.io/v1alpha2/inferencemodelrewrites",
     "Pod": "/api/v1/pods",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes",
 }
 _END = b""
 

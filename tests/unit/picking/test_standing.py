@@ -98,6 +98,20 @@ def test_an_adapter_makes_a_difference_where_it_is_loaded() -> None:
     assert loads_of(standing(weightless, spec=Picking(adapter_weight=0)), "sql") == [1, 1, 1]
 
 
+def test_an_adapter_that_nobody_has_goes_where_few_others_are() -> None:
+    full, half, two = frozenset("abcd"), frozenset("ef"), frozenset("gh")
+    before = standing(loads((full, half, two)))
+    assert loads_of(before, "a") == [1, 9, 9]
+    after = standing(loads((full - {"a"}, half, frozenset("i"))))
+    assert loads_of(after, "a") == [1, 1, 1], "as far as is known it is no adapter"
+    after.follow(before, 0.1)
+    assert loads_of(after, "a") == [13, 9, 5]
+    assert loads_of(after, "base") == [1, 1, 1]
+    later = standing(loads((frozenset("b"), frozenset(), frozenset())))
+    later.follow(after, 0.1)
+    assert loads_of(later, "a") == [5, 5, 5]
+
+
 @pytest.mark.parametrize(
     ("waiting", "cache", "saturated"), [(5, 0.8, False), (6, 0.1, True), (0, 0.81, True), (0, float("nan"), False)]
 )
