@@ -44,6 +44,7 @@ COMPILED = (
         "exchange.breakers",
         "exchange.observe",
         "exchange.picks",
+        "exchange.place",
         "exchange.replies",
         "exchange.request_body",
         "exchange.route",

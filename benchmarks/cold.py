@@ -112,9 +112,8 @@ def serve(workload: Workload, number: int) -> list[bytes]:
 def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> Ask:
     """A function that sends one request and returns the bytes of its answer."""
     snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
-    services = CallServices(
-        {PROCESS.encode(): handler_factory(lambda: snapshot, metrics)}, LoopLag(), lambda _, __: None
-    )
+    factories = {PROCESS.encode(): handler_factory(lambda: snapshot, metrics)}
+    services = CallServices(factories, LoopLag(), lambda _, __: None, lambda _, __: None)
     connection = Connection(lambda connection, number, head: Call(connection, number, head, services))
     client_socket = ClientSocket(server, connection, None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
     client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))

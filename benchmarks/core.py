@@ -26,6 +26,7 @@ from extproc.exchange.notes import Action, LoadReport, Note
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.exchange.sampling import STREAMED
+from extproc.exchange.waiting_pick import WaitingPick
 from extproc.headers import MODEL_NAME, Headers
 from extproc.picking.wanted_endpoints import wanted_endpoints
 from extproc.picking.worker_row import WorkerRow
@@ -201,7 +202,7 @@ def _receive(snapshot: Snapshot, events: Sequence[Event]) -> list[Action]:
 
 
 def _replies(actions: Sequence[Action]) -> list[Reply]:
-    return [action for action in actions if not isinstance(action, Finish | Note | LoadReport)]
+    return [action for action in actions if not isinstance(action, Finish | Note | LoadReport | WaitingPick)]
 
 
 def _parse(request: Request) -> None:

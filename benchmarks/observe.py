@@ -6,7 +6,7 @@ Each is a stream of 10,000 pieces of one token each, past the handler of the ser
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
 from benchmarks.apis import Target
@@ -58,6 +58,12 @@ class _Sender:
 
     def end(self, abort: Abort) -> None:
         raise abort
+
+    def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        raise AssertionError(replies, done)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        raise AssertionError(seconds, callback)
 
 
 def targets() -> list[Target]:

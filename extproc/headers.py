@@ -18,6 +18,8 @@ DESTINATION_SUBSET, DESTINATION_SERVED = f"{DESTINATION_ENDPOINT}-subset", f"{DE
 """Keys of the Endpoint Picker Protocol's metadata: which servers may be picked, and which one has answered."""
 OBJECTIVE = "x-gateway-inference-objective"
 """The client's word for how urgent a request is (Gateway API Inference Extension)."""
+FAIRNESS_ID = "x-gateway-inference-fairness-id"
+"""Whose request it is, by the client's word: those that wait take turns by it (same source)."""
 LINKERD_CLIENT = "l5d-client-id"
 """The authenticated client, set by Linkerd's inbound proxy, which removes any value that a client sends."""
 

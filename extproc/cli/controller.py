@@ -77,6 +77,13 @@ def add(commands: Subcommands) -> None:
         metavar="HOST:PORT",
         help="where it serves /healthz, /metrics and /rollouts (nowhere)",
     )
+    controller.add_argument(
+        "--prometheus",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a Prometheus that policies may name for guards with promql; may be given more than once (none)",
+    )
     add_mesh_flags(controller.add_argument_group("Istio", "as for `extproc render istio`"))
     linkerd = controller.add_argument_group("Linkerd", "as for `linkerd-adapter render`")
     linkerd.add_argument(
@@ -146,14 +153,21 @@ def place(text: str) -> tuple[str, str]:
 
 def _rollouts(arguments: argparse.Namespace, ownership: Ownership) -> ClusterRollouts | None:
     """None where no Service of processors is known, whose endpoints tell what rollouts are judged by."""
+    from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
     from extproc.kubernetes.cluster_rollouts import ClusterRollouts
     from extproc.kubernetes.processors import Processors
 
-    services = processor_services(istio_options(arguments).processors) if "istio" in MESHES[arguments.mesh] else []
-    if not services:
-        log.warning("rollouts are not driven: --processor names no Service, or there are no processors of Istio's")
+    try:
+        prometheus = AllowedPrometheus(arguments.prometheus)
+    except ValueError as error:
+        raise SetupError(f"--prometheus is no base URL such as http://prometheus.monitoring:9090: {error}") from None
+    meshes = MESHES[arguments.mesh]
+    services = processor_services(istio_options(arguments).processors) if "istio" in meshes else []
+    if "istio" in meshes and not services:
+        log.warning("rollouts are not driven: --processor names no Service")
         return None
-    return ClusterRollouts(Processors(services), ownership.lease)
+    services += [arguments.gateway_name] if "linkerd" in meshes else []
+    return ClusterRollouts(Processors(services), ownership.lease, prometheus)
 
 
 def processor_services(addresses: Sequence[str]) -> list[tuple[str, str]]:

@@ -22,8 +22,8 @@ from extproc.policy.snapshot import NONE
 
 _MAX_CONCURRENT = 32
 _NAMES = ("policy", "version", "gpu_pool", "endpoint")
-_SUMS = ("in_flight", "picks")
-"""What several replicas have sent is added up; what a server tells is as the latest of them knows it."""
+_SUMS = ("in_flight", "picks", "queued")
+"""What several replicas have sent, or let wait, is added up; what a server tells is as the latest of them knows it."""
 _STATE = EndpointState.__struct_fields__
 Row = dict[str, Any]
 
@@ -76,7 +76,7 @@ def merge(replicas: Sequence[Sequence[Row]]) -> list[Row]:
             key = tuple(row[name] for name in _NAMES)
             known = found.get(key)
             latest = row if known is None or _age(row) < _age(known) else known
-            found[key] = latest | {name: row[name] + (known[name] if known else 0.0) for name in _SUMS}
+            found[key] = latest | {name: row.get(name, 0.0) + (known[name] if known else 0.0) for name in _SUMS}
             picks[key[:3]] = picks.get(key[:3], 0.0) + row["picks"]
     return [
         row | {"share": row["picks"] / picks[key[:3]] if picks[key[:3]] else None} for key, row in sorted(found.items())
@@ -97,11 +97,12 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("IN FLIGHT", lambda row: _number(row["in_flight"])),
     ("PICKS/MIN", lambda row: _number(row["picks"])),
     ("SHARE", lambda row: percent(row["share"])),
+    ("QUEUED", lambda row: _number(row["queued"] or None)),
     ("AGE", lambda row: NOTHING if row["age"] is None else f"{row['age']:.1f} s"),
     ("ADAPTERS", lambda row: printable(", ".join(row["adapters"])) or NOTHING),
 )
 _TEXTS = ("POOL", "ENDPOINT", "ADAPTERS")
-_LEFT_OUT = ("POOL", "GPU", "ADAPTERS")
+_LEFT_OUT = ("POOL", "GPU", "QUEUED", "ADAPTERS")
 """Columns that are only there where they say something."""
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from extproc.command_line.argument_types import address
 from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.errors import SetupError
+from extproc.render.gateway_api.gateway_options import PICKER, GatewayOptions
 from extproc.render.istio.istio_options import PROXY_KINDS, RELEASES, IstioOptions
+
+if TYPE_CHECKING:
+    from extproc.policy.snapshot import Snapshot
 
 _DEFAULT = IstioOptions()
 
@@ -26,6 +32,7 @@ def add(commands: Subcommands) -> None:
           extproc render istio -f policy.yaml --for gateway --gateway istio-ingress/public --host llm.example.com
           extproc render istio -f policy.yaml --processor unix:///run/aimesh/processor.sock --fail-closed
           extproc render istio -f policy.yaml --routes-only | kubectl apply -f -      first, where something was removed
+          extproc render istio -f policy.yaml --inference-pool --gateway infra/public --host llm.example.com
 
         What the target's Istio can't do is told on stderr.
         """,
@@ -38,6 +45,12 @@ def add(commands: Subcommands) -> None:
         "--routes-only",
         action="store_true",
         help="only the VirtualServices: what is applied before the rest where versions, pools or hosts were removed",
+    )
+    istio.add_argument(
+        "--inference-pool",
+        action="store_true",
+        help="InferencePools and HTTPRoutes in the place of all that: the processor is the gateway's endpoint picker, "
+        f"and --processor the Service by which pools find it in their namespace ({PICKER})",
     )
     add_mesh_flags(istio)
 
@@ -103,9 +116,34 @@ def run(arguments: argparse.Namespace) -> int:
     from extproc.policyfile import loader
     from extproc.render.istio.manifests import manifests, notes
 
-    snapshot, options = loader.load(arguments.file).snapshot, istio_options(arguments)
+    snapshot = loader.load(arguments.file).snapshot
+    if arguments.inference_pool:
+        return _pools(snapshot, arguments)
+    options = istio_options(arguments)
     sys.stdout.write(manifests(snapshot, options))
     for note in notes(snapshot, options):
+        print(f"extproc: {note}", file=sys.stderr)
+    return 0
+
+
+def _pools(snapshot: Snapshot, arguments: argparse.Namespace) -> int:
+    from extproc.render.gateway_api import inference_pools
+
+    if set(arguments.proxies or ()) - {"gateway"} or arguments.routes_only or arguments.prometheus_rules:
+        raise SetupError("--inference-pool is for gateways, and goes with --gateway, --host and --processor only")
+    pickers = arguments.processor or [PICKER]
+    if len(pickers) > 1:
+        raise SetupError("a pool has one picker, which is a Service: give one --processor NAME.NAMESPACE:PORT")
+    options = GatewayOptions(
+        flavor="plain",
+        gateway=arguments.gateway,
+        namespace=arguments.namespace,
+        hosts=tuple(arguments.host or ()),
+        processor=pickers[0],
+    )
+    fail_open = not arguments.fail_closed
+    sys.stdout.write(inference_pools.manifests(snapshot, options, fail_open=fail_open))
+    for note in inference_pools.notes(snapshot, fail_open=fail_open):
         print(f"extproc: {note}", file=sys.stderr)
     return 0
 

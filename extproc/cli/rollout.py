@@ -178,6 +178,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         parts.append(Text(f"{head} ({weights})", style="bold"))
         if rollout["todo"]:
             parts.append(Text(f"now {printable(rollout['todo'])}"))
+        if rollout["fault"]:
+            parts.append(Text(printable(rollout["fault"])))
         if rollout["measured"] is not None and rollout["phase"] in MEASURED:
             requests = ", ".join(f"{count} of {name}" for name, count in sorted(rollout["requests"].items())) or NOTHING
             measured = f"{rollout['measured']:.0f} of {rollout['interval']:.0f} s"

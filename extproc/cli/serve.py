@@ -16,7 +16,7 @@ from extproc.cli.shared_flags import (
     add_tls_flags,
     add_workers_flag,
 )
-from extproc.command_line.argument_types import count, data_address, seconds
+from extproc.command_line.argument_types import count, data_address, namespaced_name, seconds
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
 from extproc.serve.options import ServeOptions
@@ -40,6 +40,7 @@ def add(commands: Subcommands) -> None:
           extproc serve -f policy.yaml --tls-cert tls.crt --tls-key tls.key --tls-client-ca ca.crt
           extproc serve -f policy.yaml --otlp http://collector:4317            spans and metrics for OpenTelemetry
           extproc serve --kubernetes --namespace ai --snapshot-directory /var/lib/aimesh
+          extproc serve --inference-pool ai/llama --listen 0.0.0.0:9002        a gateway's endpoint picker
 
         signals:
           SIGHUP   read the policy files again (they are also watched)
@@ -72,23 +73,27 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> ServeOptions:
     """The options that the command line gives. Raises ``SetupError`` where they do not go together."""
-    if not arguments.file and not arguments.kubernetes:
-        raise SetupError("no policies: give a policy file with -f, or read those of a cluster with --kubernetes")
-    if (arguments.namespace or arguments.snapshot_directory) and not arguments.kubernetes:
-        raise SetupError("--namespace and --snapshot-directory belong to --kubernetes, which is not given")
     found: dict[str, Any] = {"policies": tuple(arguments.file or ())}
-    found["namespace"] = tuple(dict.fromkeys(arguments.namespace or ()))
+    for name in ("namespace", "inference_pool", "inference_pools_of"):
+        found[name] = tuple(dict.fromkeys(getattr(arguments, name) or ()))
     if arguments.listen:
         found["listen"] = tuple(arguments.listen)
-    names = {field.name for field in msgspec.structs.fields(ServeOptions)} - {"policies", "namespace", "listen"}
-    return ServeOptions(**found, **{name: getattr(arguments, name) for name in names})
+    names = {field.name for field in msgspec.structs.fields(ServeOptions)} - {*found, "listen"}
+    options = ServeOptions(**found, **{name: getattr(arguments, name) for name in names})
+    if not options.policies and not options.in_cluster:
+        raise SetupError("no policies: give a policy file with -f, or read those of a cluster with --kubernetes")
+    if options.namespace and not options.kubernetes:
+        raise SetupError("--namespace belongs to --kubernetes, which is not given")
+    if options.snapshot_directory and not options.in_cluster:
+        raise SetupError("--snapshot-directory belongs to --kubernetes and --inference-pool, and none is given")
+    return options
 
 
 def _add_cluster_flags(serve: argparse.ArgumentParser) -> None:
     cluster = serve.add_argument_group(
         "Kubernetes",
-        "ModelInferencePolicies and GpuPools of a cluster, beside policy files or instead. Credentials are those of "
-        "KUBECONFIG, or of the pod.",
+        "ModelInferencePolicies and GpuPools of a cluster, beside policy files or instead, and InferencePools of the "
+        "Gateway API's inference extension. Credentials are those of KUBECONFIG, or of the pod.",
     )
     cluster.add_argument("--kubernetes", action="store_true", help="watch them; changes are in force within a second")
     cluster.add_argument(
@@ -96,6 +101,21 @@ def _add_cluster_flags(serve: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help="only those of this namespace; may be given more than once (all namespaces)",
+    )
+    cluster.add_argument(
+        "--inference-pool",
+        type=namespaced_name,
+        action="append",
+        metavar="NAMESPACE/NAME",
+        help="pick endpoints for this InferencePool, with its InferenceObjectives and InferenceModelRewrites; may be "
+        "given more than once",
+    )
+    cluster.add_argument(
+        "--inference-pools-of",
+        type=namespaced_name,
+        action="append",
+        metavar="NAMESPACE/SERVICE",
+        help="the same for every InferencePool whose endpointPickerRef is this Service",
     )
     cluster.add_argument(
         "--snapshot-directory",

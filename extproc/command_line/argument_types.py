@@ -35,6 +35,13 @@ def data_address(text: str) -> str:
     return address(text)
 
 
+def namespaced_name(text: str) -> str:
+    """``namespace/name`` of an object of Kubernetes."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object; write it as namespace/name")
+    return text
+
+
 def url(text: str) -> str:
     """``http://…`` or ``https://…`` with a host."""
     found = urlsplit(text)

@@ -5,7 +5,7 @@ Source: envoy/service/ext_proc/v3/external_processor.proto, of which ``protos/``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -31,6 +31,7 @@ from extproc.envoy.canonical import parse as parse_canonical
 from extproc.envoy.endpoint_picker import SUBSET_MARK, endpoints_by_body, endpoints_by_headers, subset_hint
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
+    SERVED_ATTRIBUTE,
     BodyMode,
     Event,
     Protocol,
@@ -65,6 +66,7 @@ class _Filter(msgspec.Struct, frozen=True):
     observing: bool
     protocol: Protocol | None
     peer: str
+    served: str
 
 
 def decode(data: bytes) -> tuple[Event, bool]:
@@ -82,7 +84,7 @@ def decode(data: bytes) -> tuple[Event, bool]:
             if tag == REQUEST_HEADERS:
                 subset = subset_hint(pb.Metadata.FromString(metadata)) if SUBSET_MARK in metadata else None
                 return RequestHeaders(content, end, filter_.protocol, values, filter_.peer, subset), filter_.observing
-            return ResponseHeaders(content, end, values), filter_.observing
+            return ResponseHeaders(content, end, values, filter_.served), filter_.observing
     return _decode_any(data)
 
 
@@ -104,11 +106,12 @@ def _filter_of(fields: bytes) -> _Filter | None:
     message = _parse(fields)
     if message.WhichOneof("request") or message.HasField("metadata_context"):
         return None
-    return _Filter(message.observability_mode, _protocol(message), _peer(message))
+    served = _attribute(message, (SERVED_ATTRIBUTE,))
+    return _Filter(message.observability_mode, _protocol(message), _peer(message), served)
 
 
 _cached_filter = lru_cache(maxsize=1024)(_filter_of)
-"""These fields are the same in all messages of a filter, but for the peer."""
+"""These fields are the same in all messages of a filter, but for the peer and the server."""
 
 
 def _metadata_of(data: bytes) -> Mapping[str, str]:
@@ -127,7 +130,8 @@ def _request_headers(message: pb.ProcessingRequest) -> Event:
 
 def _response_headers(message: pb.ProcessingRequest) -> Event:
     head = message.response_headers
-    return ResponseHeaders(_headers(head.headers), head.end_of_stream, own_metadata(message.metadata_context))
+    served = _attribute(message, (SERVED_ATTRIBUTE,))
+    return ResponseHeaders(_headers(head.headers), head.end_of_stream, own_metadata(message.metadata_context), served)
 
 
 def _request_body(message: pb.ProcessingRequest) -> Event:
@@ -172,10 +176,15 @@ def own_metadata(metadata: pb.Metadata | log_pb.Metadata) -> Mapping[str, str]:
 
 
 def _peer(message: pb.ProcessingRequest) -> str:
+    return _attribute(message, PEER_ATTRIBUTES)
+
+
+def _attribute(message: pb.ProcessingRequest, names: Iterable[str]) -> str:
+    """The first of these attributes that is there and not empty."""
     for attributes in message.attributes.values():
-        for name in PEER_ATTRIBUTES:
-            if name in attributes.fields and (peer := attributes.fields[name].string_value):
-                return peer
+        for name in names:
+            if name in attributes.fields and (text := attributes.fields[name].string_value):
+                return text
     return ""
 
 

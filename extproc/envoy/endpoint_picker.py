@@ -36,10 +36,9 @@ def subset_hint(metadata: pb.Metadata) -> tuple[str, ...] | None:
 
 def picked_endpoints(metadata: log_pb.Metadata) -> str:
     """The servers that were picked for a request, separated by commas; empty where none was."""
-    if PICKED_NAMESPACE not in metadata.filter_metadata:
-        return ""
-    fields = metadata.filter_metadata[PICKED_NAMESPACE].fields
-    return fields[DESTINATION_ENDPOINT].string_value if DESTINATION_ENDPOINT in fields else ""
+    picked = metadata.filter_metadata.get(PICKED_NAMESPACE)
+    endpoint = None if picked is None else picked.fields.get(DESTINATION_ENDPOINT)
+    return "" if endpoint is None else endpoint.string_value
 
 
 def endpoints_by_headers(endpoints: str) -> bytes:

@@ -22,6 +22,8 @@ PEER_ATTRIBUTES = ("connection.uri_san_peer_certificate", DNS_NAME, f"filter_sta
 """Envoy's attributes for the client's identity, the first that is there: from the certificate of the connection or, at
 an Istio waypoint, of its tunnel. A client can't forge them, unlike headers such as ``x-forwarded-client-cert``.
 """
+SERVED_ATTRIBUTE = "upstream.address"
+"""Envoy's attribute for the server that answered, ``ip:port``."""
 
 
 class BodyMode(enum.IntEnum):
@@ -86,6 +88,8 @@ class ResponseHeaders(msgspec.Struct, frozen=True):
     headers: Headers
     end_of_stream: bool = False
     metadata: Mapping[str, str] = {}
+    served: str = ""
+    """Who answered, ``ip:port``; empty where Envoy does not say, or did itself."""
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False):

@@ -88,10 +88,17 @@ class Breakers:
             return None
         name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         share = share_told(metadata)
-        if not share or not _is_target(snapshot, name):
+        if not share:
             return None
-        breaker = self._of(policy, name)
-        return breaker, breaker.begin(now, 1 / share, streamed=STREAMED in metadata)
+        known = self._breakers.get(name)
+        if known is not None and known[0] is policy:
+            breaker = known[1]
+        elif _is_target(snapshot, name):
+            breaker = self._of(policy, name)
+        else:
+            return None
+        one = breaker.begin_stream(now, 1 / share) if STREAMED in metadata else breaker.begin(now, 1 / share)
+        return breaker, one
 
     def account(self, snapshot: Snapshot, account: RequestAccount) -> None:
         """What Envoy tells of an observed answer: one that its server broke off is seen to end, and no more."""

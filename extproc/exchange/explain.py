@@ -13,6 +13,7 @@ from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
 from extproc.exchange.explain_follow_ups import follow_up_caveat
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream
+from extproc.exchange.waiting_pick import WaitingPick
 from extproc.headers import DESTINATION_ENDPOINT, MODEL_VERSION, Headers, safe_value
 from extproc.picking.endpoint_state import EndpointState
 from extproc.policy import unowned_requests
@@ -44,6 +45,9 @@ UNMATCHED = {
 """Why a request passes on unrouted, by the reasons that ``inference_unmatched_total`` counts."""
 
 
+_WAITS = "; all its servers are saturated, so it waits until one has room, or for as long as the proxy lets it"
+
+
 def explain(
     snapshot: Snapshot,
     method: str,
@@ -71,6 +75,7 @@ def explain(
     removed: list[str] = []
     reject = None
     reason = ""
+    waits = ""
     rewritten = False
     for action in actions:
         match action:
@@ -85,6 +90,8 @@ def explain(
                 reason = _why_refused(action)
             case Answer():
                 reason = "the processor itself answers, with the names of models that policies own"
+            case WaitingPick():
+                waits = _WAITS
             case Unmatched():
                 reason = UNMATCHED[action.reason] + _where_unrouted(snapshot)
     request, decision, operation = stream.request, stream.decision, stream.operation
@@ -106,7 +113,7 @@ def explain(
         "removed": removed,
         "policy": decision.policy.name if decision and decision.policy else None,
         "model_rewrite": decision.model_rewrite or None if decision and renamed else None,
-        "reason": reason or (_reason(operation, decision, snapshot, headers) if decision else ""),
+        "reason": reason or (_reason(operation, decision, snapshot, headers) + waits if decision else ""),
         "reject": reject,
         **({} if endpoints is None else {"scores": [] if picks is None else picks.rows()}),
     }

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from extproc.exchange.notes import Picked
-from extproc.exchange.picks import Asked, Content, Picks
+from extproc.exchange.picks import Picks
+from extproc.exchange.waiting_pick import Asked, Content, WaitingPick
 from extproc.picking.candidates import NOT_HINTED, NOT_READY, EndpointScore
 from extproc.picking.endpoint_state import EndpointState
 from extproc.picking.loads import (
@@ -66,12 +67,18 @@ class ExplainedPicks(Picks):
         self.scores: list[EndpointScore] = []
 
     def pick(
-        self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
-    ) -> tuple[str, Picked]:
+        self,
+        decision: Decision,
+        asked: Asked,
+        content: Content,
+        subset: tuple[str, ...] | None,
+        snapshot: Snapshot,
+        room: bytes | None = None,
+    ) -> tuple[str, Picked | WaitingPick]:
         """As ``Picks`` does it; keeps the scores."""
         self.follow(snapshot)
         self.scores = self.explain(decision, asked, content, subset, snapshot)
-        return super().pick(decision, asked, content, subset, snapshot)
+        return super().pick(decision, asked, content, subset, snapshot, room)
 
     def rows(self) -> list[dict[str, Any]]:
         """The scores as plain data, in the order of the endpoints."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.envoy.actions import Finish, Reply
+from extproc.exchange.waiting_pick import WaitingPick
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.diversion import Diverted
 from extproc.policy.pool_load import ServerLoad
@@ -22,6 +23,19 @@ class Fault(msgspec.Struct, frozen=True):
     """Envoy and we disagree on the protocol (``extproc_errors_total``)."""
 
     reason: str
+
+
+class ObservedPick(msgspec.Struct, frozen=True):
+    """Which server was picked for an exchange, and which one answered: for people, never labels."""
+
+    by: str
+    """How the policy picks: ``policy.picking.STRATEGIES``."""
+    picked: str
+    """``ip:port``, as the next one."""
+    served: str
+    """Empty where it is not known."""
+    outcome: str
+    """As ``Served.by``; empty where ``served`` is."""
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -82,6 +96,8 @@ class Observed(msgspec.Struct, frozen=True):
     """The observer left at the first token: nothing is known of what came after it."""
     user: str = ""
     """``Decision.user``: never a label."""
+    pick: ObservedPick | None = None
+    """None where no server was picked."""
 
     @property
     def stands_for(self) -> float:
@@ -160,6 +176,23 @@ class Picked(msgspec.Struct, frozen=True):
     """One of ``PICKS``."""
 
 
+class Waited(msgspec.Struct, frozen=True):
+    """a request found every endpoint saturated, and was to wait for one (``inference_queue_requests_total``)."""
+
+    policy: str
+    outcome: str
+    """One of ``QUEUED``."""
+    seconds: float | None = None
+    """For how long it did; None: there was no room for it."""
+
+
+ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT = "routed", "none_ready", "queue_full", "timed_out", "client_left"
+QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT)
+"""It went on; at its turn no endpoint could have it; there was no room for it, or others took its place; it waited for
+as long as it may; the client left meanwhile.
+"""
+
+
 PICKED, KEPT, LEFT, NONE_READY, SHED_PICK = "picked", "kept", "left_to_proxy", "none_ready", "shed"
 PICKS = (PICKED, KEPT, LEFT, NONE_READY, SHED_PICK)
 """It was; the request has a server, which keeps what it asks for; the version's endpoints are names, of which a proxy
@@ -197,7 +230,7 @@ class LoadReport(msgspec.Struct, frozen=True):
     load: ServerLoad
 
 
-Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted | Picked | Served
+Note: TypeAlias = Unmatched | Fault | Observed | RequestAccount | CustomSample | Diverted | Picked | Served | Waited
 """What the metrics count."""
-Action: TypeAlias = Reply | Finish | Note | LoadReport
+Action: TypeAlias = Reply | Finish | Note | LoadReport | WaitingPick
 """Everything that an exchange gives for an event."""

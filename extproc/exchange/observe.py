@@ -28,7 +28,7 @@ from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Action, Fault
 from extproc.exchange.request_outcome import MAX_CALLER, MAX_REQUEST_ID, REQUEST_ID, counts_by_itself
 from extproc.exchange.sampling import end_share_told, share_told
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
-from extproc.headers import LINKERD_CLIENT, Headers
+from extproc.headers import DESTINATION_ENDPOINT, LINKERD_CLIENT, Headers
 from extproc.policy.load_report import LOAD_HEADER, parse_load_header
 from extproc.policy.snapshot import OTHER, Snapshot
 
@@ -50,8 +50,8 @@ class ObserveStream:
     __slots__ = (
         *("_accounted", "_caller", "_code", "_done", "_end_share", "_first_token", "_goes_on", "_last_event"),
         *("_last_token", "_metadata"),
-        *("_metric_values", "_reader", "_received", "_request_id", "_session", "_snapshot", "_started"),
-        "_traceparent",
+        *("_metric_values", "_picked", "_reader", "_received", "_request_id", "_served", "_session", "_snapshot"),
+        *("_started", "_traceparent"),
     )
 
     def __init__(self, snapshot: Snapshot, *, accounted: bool = False) -> None:
@@ -62,10 +62,8 @@ class ObserveStream:
         self._snapshot = snapshot
         self._metadata: Mapping[str, str] = {}
         self._started: float | None = None
-        self._code = ""
-        self._traceparent = ""
-        self._request_id = ""
-        self._caller = ""
+        self._code = self._caller = self._request_id = self._traceparent = ""
+        self._picked = self._served = ""  # servers
         self._reader: AnswerReader | None = None
         self._session: RealtimeSession | None = None
         self._metric_values: CustomMetricValues | None = None
@@ -98,6 +96,7 @@ class ObserveStream:
             self._traceparent = event.headers.text("traceparent")
             self._request_id = event.headers.text(REQUEST_ID)[:MAX_REQUEST_ID]
             self._caller = (event.peer or event.headers.text(LINKERD_CLIENT))[:MAX_CALLER]
+            self._picked = event.headers.text(DESTINATION_ENDPOINT)
         return ()
 
     @property
@@ -141,7 +140,7 @@ class ObserveStream:
         self._metadata = metadata = self._metadata or event.metadata
         if code[:1] == "1" and code != "101" and not event.end_of_stream:
             return ()  # an interim response
-        self._code = code
+        self._code, self._served = code, event.served
         load = self._load_report(headers)
         if self._started is not None and (elapsed := _elapsed(headers)) is not None:
             # By Envoy's clock, from the request's first byte: our own starts when the decision was made. A refusal by
@@ -267,6 +266,7 @@ class ObserveStream:
         share = share_told(self._metadata) if accounted else 1.0
         return ObservedExchange(
             *(self._snapshot, self._metadata, self._code, self._caller, self._traceparent, accounted, self._request_id),
+            *(self._picked, self._served),
             # Of an answer that ended with its first token, or before it, all is known wherever it was observed.
             share=(self._end_share or share) if accounted and self._goes_on else share,
             first_token_share=share,

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import and_
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from extproc.apis.prompts import prompt_text
 from extproc.bodies.grpc_message import is_grpc
-from extproc.bodies.request import Operation, RequestFields
 from extproc.errors import Rejected
 from extproc.exchange.notes import KEPT, LEFT, NONE_READY, PICKED, SHED_PICK, Picked
-from extproc.headers import OBJECTIVE, Headers
-from extproc.picking.candidates import NOT_HINTED, Candidates, EndpointScore, Refusal, Request
+from extproc.exchange.pick_queues import PickQueues
+from extproc.exchange.place import NOBODY, Place
+from extproc.exchange.waiting_pick import Asked, Content, Names, WaitingPick
+from extproc.headers import OBJECTIVE
+from extproc.picking.candidates import NOT_HINTED, SATURATED, EndpointScore, Pick, Refusal, Request
 from extproc.picking.loads import EndpointLoads
-from extproc.picking.picker import Picker
+from extproc.picking.picker import RETRY_AFTER, Picker
 from extproc.picking.prompt import NO_PROMPT, block_ends, prompt_of
 from extproc.policy.decision import Decision
 from extproc.policy.picking import PREFIX, SESSION, Picking
@@ -26,7 +28,7 @@ from extproc.policy.snapshot import Snapshot
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import Target, is_address
 
-NOBODY: frozenset[str] = frozenset()
+_BUSY = Refusal(429, SATURATED, RETRY_AFTER)
 
 
 class KnownLoads(Protocol):
@@ -45,47 +47,6 @@ class KnownLoads(Protocol):
         """The targets have changed, and with them the tuples of endpoints."""
 
 
-Asked: TypeAlias = tuple[Headers, str | None, bytes]
-"""A request's headers, its key in the body, and its random bytes."""
-Content: TypeAlias = tuple[Operation, RequestFields, bytes]
-"""What it asks for: the operation, the fields of the body, and the body without its coding."""
-
-
-class _Place:
-    """One target, or its servers for gRPC."""
-
-    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "picker")
-
-    def __init__(self, addresses: tuple[str, ...], picker: Picker) -> None:
-        self.addresses, self.picker = addresses, picker
-        self._all = self._ready = self._preferred = Candidates(addresses)
-        self._without = NOBODY, NOBODY
-
-    def candidates(self, unreachable: frozenset[str], avoided: frozenset[str], hinted: bytes) -> Candidates:
-        """The endpoints, without those that are unreachable and, if others are left, that are to be avoided: the same
-        object while the two are. ``hinted``: as the method of this name gives it.
-        """
-        if unreachable is not self._without[0] or avoided is not self._without[1]:
-            self._without = unreachable, avoided
-            self._ready = self._but_for(unreachable)
-            self._preferred = self._but_for(unreachable | avoided)
-        ready = self._preferred.ready
-        if ready and not any(map(and_, ready, hinted) if hinted else ready):
-            return self._ready
-        return self._preferred
-
-    def _but_for(self, those: frozenset[str]) -> Candidates:
-        ready = bytes(address not in those for address in self.addresses)
-        return Candidates(self.addresses, ready) if 0 in ready else self._all
-
-    def hinted(self, subset: tuple[str, ...] | None) -> bytes:
-        """A mark for each endpoint, 0 where the proxy's subset rules it out; empty: it has none."""
-        if subset is None:
-            return b""
-        allowed = frozenset(subset)
-        return bytes(a in allowed or a.rpartition(":")[0].strip("[]") in allowed for a in self.addresses)
-
-
 class Picks:
     """All of a process. Used by its event loop's thread alone.
 
@@ -98,15 +59,17 @@ class Picks:
         board: KnownLoads,
         unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
         avoided: Callable[[], frozenset[str]] = lambda: NOBODY,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``unreachable``: gives the endpoints to which no connection can be made; ``avoided``: those that get nothing
-        while others may. Each the same object while they are the same.
+        while others may. Each the same object while they are the same. ``clock``: seconds, by which requests wait.
         """
+        self.queues = PickQueues(self, clock)
         self._board, self._unreachable, self._avoided = board, unreachable, avoided
         self._snapshot = Snapshot()
-        self._places: dict[tuple[str, str, str], tuple[Picking, _Place | None, _Place | None]] = {}
+        self._places: dict[Names, tuple[Picking, Place | None, Place | None]] = {}
         """By policy, version and pool, for gRPC in the last place: the same where it has no servers of its own."""
-        self._kept: dict[str, _Place] = {}
+        self._kept: dict[str, Place] = {}
         """By cluster, across reloads."""
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -119,15 +82,23 @@ class Picks:
         self._kept = {name: kept for name, kept in self._kept.items() if name.removesuffix("#grpc") in clusters}
 
     def pick(
-        self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
-    ) -> tuple[str, Picked]:
-        """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told.
+        self,
+        decision: Decision,
+        asked: Asked,
+        content: Content,
+        subset: tuple[str, ...] | None,
+        snapshot: Snapshot,
+        room: bytes | None = None,
+    ) -> tuple[str, Picked | WaitingPick]:
+        """The endpoint and those to try after it, separated by commas, and what to note. Empty where none can be told,
+        or where the request has to wait.
 
         ``snapshot``: that of the decision. ``subset``: endpoints of which one must be picked, ``host:port``, or
-        ``host`` for any port; None: any. Raises ``Rejected``: 503 where no endpoint may have the request, 429 where all
-        are saturated and it is not urgent.
+        ``host`` for any port; None: any. ``room``: of a request that has waited, a byte for each endpoint, 0 where
+        there is no room for it; empty: anywhere. Raises ``Rejected``: 503 where no endpoint may have the request, 429
+        where all are saturated and it is not urgent, or cannot wait.
         """
-        spec, names, place = self._where(decision, asked, snapshot)
+        spec, names, place = self.where(decision, asked, snapshot)
         if place is None and subset is None:
             return decision.endpoint, Picked(*names, LEFT)
         if place is None:
@@ -137,17 +108,22 @@ class Picks:
             self._board.begin(decision.endpoint)
             return decision.endpoint, Picked(*names, KEPT)
         if snapshot is not self._snapshot:
-            former = _target(names, snapshot)
-            shared = place.hinted(former.servers(grpc=is_grpc(asked[0])) if former else ())
-            if subset is None and not any(shared):
+            hinted = self.hinted(place, names, asked, subset, snapshot)
+            if subset is None and place.addresses and not any(hinted):
                 return "", Picked(*names, LEFT)
-            hinted = bytes(map(and_, hinted, shared)) if hinted else shared
+        if room:
+            hinted = bytes(map(and_, hinted, room)) if hinted else room
         loads = self._board.loads(place.addresses)
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
         found = place.picker.pick(
             place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
         )
+        if spec.max_queue and room is None and place.cluster in self.queues.by_cluster and isinstance(found, Pick):
+            found = _BUSY  # others wait, and were first
         if isinstance(found, Refusal):
+            if found.status == 429 and request.priority >= 0:
+                asks = decision, asked, content, subset, snapshot
+                return "", self.queues.wait(place, names, asks, request.priority)
             raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
         place.picker.sent(found.endpoint, request.prompt, found.matched)
         self._board.begin(found.endpoint)
@@ -157,7 +133,7 @@ class Picks:
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
     ) -> list[EndpointScore]:
         """What ``pick`` would find of each endpoint; nothing where they are names."""
-        spec, _, place = self._where(decision, asked, snapshot)
+        spec, _, place = self.where(decision, asked, snapshot)
         if place is None:
             return []
         loads = self._board.loads(place.addresses)
@@ -165,9 +141,27 @@ class Picks:
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
         return place.picker.explain(place.candidates(self._unreachable(), self._avoided(), hinted), loads, request)
 
-    def _where(
-        self, decision: Decision, asked: Asked, snapshot: Snapshot
-    ) -> tuple[Picking, tuple[str, str, str], _Place | None]:
+    def hinted(
+        self, place: Place, names: Names, asked: Asked, subset: tuple[str, ...] | None, snapshot: Snapshot
+    ) -> bytes:
+        """A mark for each endpoint, 0 where the proxy's subset rules it out, or the policies of the request do not have
+        it; empty: any may have the request.
+        """
+        hinted = place.hinted(subset)
+        if snapshot is self._snapshot:
+            return hinted
+        former = _target(names, snapshot)
+        shared = place.hinted(former.present(grpc=is_grpc(asked[0])) if former else ())
+        return bytes(map(and_, hinted, shared)) if hinted else shared
+
+    def state(self, place: Place) -> tuple[bytes, EndpointLoads]:
+        """A mark for each endpoint that is ready, and need not be avoided if others are left; empty: all are. And their
+        loads.
+        """
+        ready = place.candidates(self._unreachable(), self._avoided(), b"").ready
+        return ready, self._board.loads(place.addresses)
+
+    def where(self, decision: Decision, asked: Asked, snapshot: Snapshot) -> tuple[Picking, Names, Place | None]:
         """How to pick; policy, version and pool; the endpoints, None where they are names, or the policies in force
         have none there.
         """
@@ -188,20 +182,20 @@ class Picks:
         spec, plain, grpc = found
         return spec, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
 
-    def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> _Place | None:
+    def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> Place | None:
         """None where the endpoints are names."""
-        addresses, cluster = target.servers(grpc=grpc), target.cluster_of(grpc=grpc)
+        addresses, cluster = target.present(grpc=grpc), target.cluster_of(grpc=grpc)
         if not all(is_address(endpoint) for endpoint in addresses):
             return None
         kept = self._kept.get(cluster)
         if kept is None or kept.picker.spec != spec:
-            kept = self._kept[cluster] = _Place(addresses, Picker(cluster, spec))
+            kept = self._kept[cluster] = Place(cluster, addresses, Picker(cluster, spec))
         elif kept.addresses != addresses:
-            kept = self._kept[cluster] = _Place(addresses, kept.picker)
+            kept = self._kept[cluster] = Place(cluster, addresses, kept.picker)
         return kept
 
 
-def _target(names: tuple[str, str, str], snapshot: Snapshot) -> Target | None:
+def _target(names: Names, snapshot: Snapshot) -> Target | None:
     """The target of this policy, version and pool, if these policies have it."""
     return next((target for target in snapshot.targets.get(names[:2], ()) if target.pool == names[2]), None)
 
@@ -223,7 +217,8 @@ def _request(
     elif spec.by == SESSION and decision.policy is not None:
         key = sticky_key(decision.policy, headers, body_key) or b""
     adapter = (fields.adapter or model) if adapters else ""
-    return Request(prompt, key, adapter, spec.priority_of(headers.text(OBJECTIVE)), hinted=hinted)
+    priority = spec.priority_of(headers.text(OBJECTIVE)) if spec.objectives else spec.priority
+    return Request(prompt, key, adapter, priority, hinted)
 
 
 def _refused(refusal: Refusal, note: Picked) -> Rejected:

@@ -9,7 +9,7 @@ from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import Fault, RequestAccount, Served
 from extproc.exchange.sampling import end_share_told
-from extproc.exchange.timed_answer import MAX_MODEL
+from extproc.exchange.timed_answer import MAX_MODEL, served_by
 from extproc.policy.decision import UNOWNED, USER, USER_LENGTH
 from extproc.policy.snapshot import NONE, OTHER, Snapshot
 from extproc.policy.target import Target
@@ -101,7 +101,8 @@ def account(
         user=metadata.get(USER, "")[:USER_LENGTH],
     )
     notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
-    return (*notes, _served(logged, decided)) if picked_endpoint(snapshot, logged) else notes
+    picked = logged.picked and policy is not None and policy.picking is not None
+    return (*notes, _served(logged, decided)) if picked else notes
 
 
 def picked_endpoint(snapshot: Snapshot, logged: LoggedRequest) -> str:
@@ -119,13 +120,7 @@ def could_not_be_reached(logged: LoggedRequest) -> bool:
 
 
 def _served(logged: LoggedRequest, decided: MetricLabels) -> Served:
-    picked = logged.picked.split(",")
-    if not logged.served:
-        by = "nobody"
-    elif logged.served == picked[0]:
-        by = "picked"
-    else:
-        by = "fallback" if logged.served in picked else "other"
+    by = served_by(logged.picked.split(","), logged.served)
     return Served(decided.policy, decided.version, decided.gpu_pool, by)
 
 

@@ -42,7 +42,7 @@ from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import NOTHING_DOWN
-from extproc.policy.unreadable_requests import NO_API, refusal
+from extproc.policy.unreadable_requests import NO_API, is_owned, refusal
 
 if TYPE_CHECKING:
     from extproc.exchange.picks import Picks  # numpy takes a tenth of a second to load
@@ -174,7 +174,7 @@ class RouteStream:
         if (decided := self._read(body, reader, complete)) is None:
             return ()
         mutation, notes = decided
-        rewrite = self.decision.model_rewrite if self.decision is not None else ""
+        rewrite = self.decision.model_rewrite if self.decision is not None and self.decision.request.model else ""
         change = body.rename(reader, rewrite) if reader is not None and rewrite else None
         if change is not None:
             mutation = with_body_change(mutation, change, self._headers)
@@ -193,14 +193,14 @@ class RouteStream:
             return self._unread(unreadable.reason)
 
     def _unread(self, reason: str) -> tuple[Mutation, Actions]:
-        """Where its session is, or on as it came, but for routing headers of the client's."""
+        """To its session's place, to who owns everything, or on as it came, but for routing headers of the client's."""
         if reason == NO_API or self.operation.shared:
             reason, self.operation = NO_API, _NO_OPERATION
         if rejected := refusal(self._snapshot, reason):
             raise rejected
-        if self._place is not None:
-            return self._decide(_NO_FIELDS, b"")
-        return self._cleaning(), (Unmatched(reason),)
+        if self._place is None and not is_owned(self._snapshot):
+            return self._cleaning(), (Unmatched(reason),)
+        return self._decide(_NO_FIELDS, b"")
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
 
 from extproc.answers import AnswerReader
 from extproc.exchange.metric_labels import metric_labels
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, ObservedPick
 from extproc.policy.decision import USER, USER_LENGTH
 from extproc.policy.snapshot import NONE, Policy, Snapshot
 
 MAX_MODEL = 256
 """Characters of a model's name as a client wrote it."""
+MAX_ADDRESS = 64
+"""Characters of a server's address; the longest IPv6 one with its port has 53."""
 
 _Count: TypeAlias = int | None
 
@@ -32,6 +34,10 @@ class ObservedExchange(msgspec.Struct, frozen=True):
     accounted: bool = False
     """As ``Observed.accounted``."""
     request_id: str = ""
+    picked: str = ""
+    """The servers that were picked, separated by commas; empty where none was."""
+    served: str = ""
+    """Who answered; empty where it is not known."""
     share: float = 1.0
     """As ``Observed.share``, as are the next two."""
     first_token_share: float = 1.0
@@ -106,7 +112,25 @@ def observed(exchange: ObservedExchange, answer: TimedAnswer) -> Observed:
         read_to_end=exchange.read_to_end,
         left=answer.left,
         user=metadata.get(USER, "")[:USER_LENGTH],
+        pick=_pick(exchange),
     )
+
+
+def served_by(picked: Sequence[str], served: str) -> str:
+    """``Served.by``. ``picked``: the servers that were told, the best first; ``served``: who answered, if anybody."""
+    if not served:
+        return "nobody"
+    if served == picked[0]:
+        return "picked"
+    return "fallback" if served in picked else "other"
+
+
+def _pick(exchange: ObservedExchange) -> ObservedPick | None:
+    policy = exchange.policy if exchange.picked else None
+    if policy is None or policy.picking is None:
+        return None
+    told, served = exchange.picked.split(","), exchange.served[:MAX_ADDRESS]
+    return ObservedPick(policy.picking.by, told[0][:MAX_ADDRESS], served, served_by(told, served) if served else "")
 
 
 def _time_to_first_token(answer: TimedAnswer) -> float | None:

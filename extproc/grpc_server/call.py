@@ -47,13 +47,19 @@ _NOT_GRPC: Final = _TABLE_SIZE_0 + literal_field(b":status", b"415")
 class CallServices:
     """What all calls of an engine share: the factories by method path, and how to reach the engine's thread."""
 
-    __slots__ = ("factories", "loop_lag", "post")
+    __slots__ = ("call_later", "factories", "loop_lag", "post")
 
     def __init__(
-        self, factories: Mapping[bytes, Factory], loop_lag: LoopLag, post: Callable[[Call, bytes | Abort], None]
+        self,
+        factories: Mapping[bytes, Factory],
+        loop_lag: LoopLag,
+        post: Callable[[Call, bytes | Abort], None],
+        call_later: Callable[[float, Callable[[], None]], None],
     ) -> None:
-        """``post(call, message)``: has the engine's thread call ``push``; may be called from any thread."""
-        self.factories, self.loop_lag, self.post = factories, loop_lag, post
+        """``post(call, message)``: has the engine's thread call ``push``; may be called from any thread.
+        ``call_later``: see ``Sender``.
+        """
+        self.factories, self.loop_lag, self.post, self.call_later = factories, loop_lag, post, call_later
 
 
 class Call(Stream):
@@ -78,6 +84,20 @@ class Call(Stream):
     def end(self, abort: Abort) -> None:
         """As a ``Sender``."""
         self._services.post(self, abort)
+
+    def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        """As a ``Sender``."""
+        if self._handler is None:
+            return
+        if done:
+            self._close_handler()
+            self._send(replies, OK_TRAILERS)
+        elif replies:
+            self._send(replies)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """As a ``Sender``."""
+        self._services.call_later(seconds, callback)
 
     @property
     def metadata(self) -> Metadata:

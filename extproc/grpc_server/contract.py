@@ -47,7 +47,9 @@ class LoopLag:
 
 
 class Sender(Protocol):
-    """Lets a handler send a message, or end its stream, at any time and from any thread."""
+    """Lets a handler send a message, or end its stream, at any time and from any thread; ``reply`` and ``call_later``
+    are for the handlers' own thread.
+    """
 
     @property
     def metadata(self) -> Metadata:
@@ -62,6 +64,15 @@ class Sender(Protocol):
 
     def end(self, abort: Abort) -> None:
         """Ends the stream soon, with this status; the handler is closed then. Without effect when it has ended."""
+
+    def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        """As if ``receive`` had returned them: what a handler owes for a message to which it has not replied. ``done``:
+        the stream ends with status OK after them. May be called where ``call_later`` calls. Without effect when the
+        stream has ended.
+        """
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Has the engine call it after so many seconds, or somewhat later, whether or not the stream is open then."""
 
 
 Factory: TypeAlias = Callable[[Sender], Handler]

@@ -23,6 +23,7 @@ from extproc.grpc_server.call import Call, CallServices
 from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
 from extproc.grpc_server.contract import IDLE_INTERVAL, Factory, LoopLag, Settings
 from extproc.grpc_server.status import Abort
+from extproc.grpc_server.timers import Timers
 from extproc.grpc_server.tls import TlsContexts
 from extproc.http2.connection import Connection
 from extproc.http2.memory_budget import MemoryBudget
@@ -57,9 +58,10 @@ class Http2Engine:
         self._addresses = addresses
         self._settings = settings
         self._loop_lag = LoopLag()
+        self._timers = Timers(perf_counter)
         factories = {path.encode(): factory for path, factory in services.items()}
         self.new_stream: Callable[[Connection, int, RequestHead], Stream] = partial(
-            Call, services=CallServices(factories, self._loop_lag, self._post)
+            Call, services=CallServices(factories, self._loop_lag, self._post, self._timers.call_later)
         )
         """Makes the stream of a request."""
         self._contexts = None if settings.tls is None else TlsContexts(settings.tls)
@@ -112,16 +114,21 @@ class Http2Engine:
     def _loop(self) -> None:
         """Until ``stop``, and then until every stream has ended or the grace is over."""
         poll, lag, clients, handle = self._epoll.poll, self._loop_lag, self._clients, self._handle_events
+        timers, due = self._timers, self._timers.pending
         now = last_tick = perf_counter()
         while self._shutdown is None or (clients and now < self._shutdown.deadline):
             before = perf_counter()
             # Without waiting from time to time: where nothing has come then, the loop is idle.
             wait = 0 if self._backlogged or before - lag.last_idle > IDLE_INTERVAL else self._tick_interval
+            if due and wait:
+                wait = timers.wait(before, wait)
             events = poll(wait, MAX_EVENTS)
             now = perf_counter()
             if not (events or self._backlogged) or now - before > IDLE_INTERVAL:
                 lag.last_idle = now
             handle(events, now)
+            if due and timers.run(now):
+                self._write_all()
             if now - last_tick >= self._tick_interval:
                 last_tick = now
                 self._tick(now)
@@ -225,6 +232,10 @@ class Http2Engine:
     def _write(self, client: ClientSocket) -> None:
         client.write()
         self._update(client)
+
+    def _write_all(self) -> None:
+        for client in list(self._clients.values()):
+            self._write(client)
 
     def _begin_shutdown(self, now: float, grace: float) -> None:
         """Accepts no more connections, and tells the clients to open no more streams."""

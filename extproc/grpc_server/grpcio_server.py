@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from extproc.errors import cannot_listen
 from extproc.grpc_server.contract import (
@@ -133,6 +133,10 @@ def _serve(factory: Factory, loop_lag: LoopLag) -> _Behavior:
             while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
                 for reply in handler.receive(message):
                     await sender.write(reply)
+        except asyncio.CancelledError:
+            if not sender.finished:
+                raise
+            sender.task.uncancel()
         except Abort as abort:
             failure = abort
         except Exception:
@@ -157,6 +161,9 @@ class _StreamSender:
         self.loop_lag = loop_lag
         self.write_lock = asyncio.Lock()
         self.ended = False
+        self.finished = False
+        """``reply`` has sent the last of what there is to send, and has cancelled the task."""
+        self.task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Task[None]] = set()
@@ -180,12 +187,31 @@ class _StreamSender:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._start, abort)
 
+    def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        """As a ``Sender``."""
+        if not self.ended:
+            self._follow(self._reply(replies, done=done))
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """As a ``Sender``."""
+        self._loop.call_later(seconds, callback)
+
     def _start(self, message: bytes | Abort) -> None:
-        if self.ended:
-            return
-        task = self._loop.create_task(self._abort(message) if isinstance(message, Abort) else self._push(message))
+        if not self.ended:
+            self._follow(self._abort(message) if isinstance(message, Abort) else self._push(message))
+
+    def _follow(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
+
+    async def _reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        with contextlib.suppress(Exception):  # the client has just left
+            for reply in replies:
+                await self.write(reply)
+        if done and not self.ended:
+            self.finished = True
+            self.task.cancel()  # it waits for messages that nobody needs any more
 
     async def _abort(self, abort: Abort) -> None:
         with contextlib.suppress(Exception):

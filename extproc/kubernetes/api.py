@@ -70,6 +70,7 @@ class Resource(msgspec.Struct, frozen=True):
 
 POLICIES = Resource("ai.istio.io", "v1alpha1", "modelinferencepolicies", "ModelInferencePolicy")
 POOLS = Resource("ai.istio.io", "v1alpha1", "gpupools", "GpuPool")
+PODS = Resource("", "v1", "pods", "Pod")
 
 
 class Listed(msgspec.Struct, frozen=True):

@@ -15,14 +15,14 @@ from typing import Any
 
 import msgspec
 
-from extproc.fetch.prometheus_query import Question
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
 from extproc.kubernetes.api import POLICIES, Api, ApiFailure, NoCredentials, Object
 from extproc.kubernetes.conditions import VersionStatus, told_versions
 from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.object_documents import is_in_force, read
 from extproc.kubernetes.object_events import Event, move_event, write_event
 from extproc.kubernetes.object_watch import ObjectWatch
-from extproc.kubernetes.processors import Measured, Processors
+from extproc.kubernetes.processors import Processors
 from extproc.kubernetes.rollout_in_status import (
     UNJUDGED,
     command_of,
@@ -40,7 +40,7 @@ from extproc.rollout.evidence import EvidenceByVersion
 from extproc.rollout.looks import RolloutLooks
 from extproc.rollout.status import describe
 from extproc.rollout.steps import UnfitCommandError, Verdict, obey, waits
-from extproc.telemetry.measured_versions import MergedEvidence
+from extproc.telemetry.measured_versions import Measured, MergedEvidence
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,32 @@ class Change(msgspec.Struct, frozen=True):
     event: Event | None = None
 
 
+class _Rollout(msgspec.Struct, frozen=True):
+    """A policy with a rollout, as it is looked at."""
+
+    one: Object
+    live: Object
+    policy: Policy
+    """With the weights of its spec."""
+    state: RolloutState | None
+    in_force: Policy
+    """With those of its rollout."""
+
+
 class ClusterRollouts:
     """The rollouts of the policies of one controller."""
 
-    def __init__(self, processors: Processors, lease: str, clock: Callable[[], float] = time.time) -> None:
-        """``lease``: of the controller, whose policies they are. ``clock``: Unix time."""
+    def __init__(
+        self,
+        processors: Processors,
+        lease: str,
+        prometheus: AllowedPrometheus,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``lease``: of the controller, whose policies they are. ``prometheus``: asked for guards. ``clock``: Unix
+        time.
+        """
+        self._prometheus = prometheus
         self.described: Sequence[Mapping[str, Any]] = ()
         """As ``rollout.status.describe`` has them, at the last look."""
         self._processors, self._lease, self._clock = processors, lease, clock
@@ -78,8 +99,8 @@ class ClusterRollouts:
 
     def forget(self) -> None:
         """Another one drives, or there is nothing to drive: what was measured is out of date."""
-        self._looks = RolloutLooks(Question, self._say)
-        self._merged, self._heard = MergedEvidence(), False
+        self._looks = RolloutLooks(self._prometheus.ask, self._say)
+        self._merged = MergedEvidence()
         self._told_at: dict[str, float] = {}
         self.described = ()
 
@@ -117,38 +138,52 @@ class ClusterRollouts:
             self.forget()
         measured = Measured((), "the API server does not answer") if away else Measured()
         if not any(state.phase in _JUDGED and not waits(state) for state in states):
-            self._merged, self._heard = MergedEvidence(), False
+            self._merged = MergedEvidence()
         elif not away:
             measured = await self._processors.measure()
-        fresh = self._merged.fresh(measured.processes)
-        if measured.processes and not self._heard:
-            # Counted before this controller listened: in which step, nobody knows.
-            fresh, self._heard = {}, True
         # Objects are replaced, and their statuses too, while others are looked at: these are as they are now.
-        return await asyncio.to_thread(self._look, [(dict(one), one) for one in mine], fresh, measured.unheard)
+        return await asyncio.to_thread(self._look, [(dict(one), one) for one in mine], measured)
 
-    def _look(
-        self, objects: Sequence[tuple[Object, Object]], fresh: Mapping[str, EvidenceByVersion], unheard: str
-    ) -> list[Change]:
+    def _look(self, objects: Sequence[tuple[Object, Object]], measured: Measured) -> list[Change]:
         now = self._clock()
-        looked_at = [(one, live, policy) for one, live in objects if (policy := _policy(one)) is not None]
-        in_force = [with_state(policy, state_of(one)) for one, _, policy in looked_at]
-        self._looks.begin(in_force, unheard, now)
-        changes = []
-        for one, live, policy in looked_at:
-            state = state_of(one)
-            if _is_commanded(one):
-                changes.append(self._obey(one, live, policy, state, now))
-            elif state is not None and policy.rollout is not None and policy.rollout.to == state.to:
-                after, verdict = self._looks.look(policy.rollout, state, fresh.get(policy.name, {}), now)
-                if state.phase not in _JUDGED or waits(state):
-                    verdict = verdict_of(one)
-                if after is not state or self._is_news(one, verdict, now):
-                    self._told_at[policy.name] = now
-                    changes.append(_change(one, live, policy, state, after, verdict))
-        described = (describe(policy, self._looks.steps.get(policy.name)) for policy in in_force)
+        found: list[_Rollout] = []
+        unread: list[tuple[str, Exception]] = []
+        for one, live in objects:
+            try:
+                if (rollout := _rollout(one, live)) is not None:
+                    found.append(rollout)
+            except Exception as error:
+                unread.append((str(one["metadata"]["name"]), error))
+        since = {rollout.state.policy: rollout.state.since for rollout in found if rollout.state is not None}
+        fresh = self._merged.fresh(measured.processes, since, now)
+        self._looks.begin([rollout.in_force for rollout in found], measured.unheard, now)
+        for name, problem in unread:
+            self._looks.fail(name, problem)
+        changes: list[Change] = []
+        described = []
+        for rollout in found:
+            name = rollout.policy.name
+            try:
+                changes += self._look_at(rollout, fresh.get(name, {}), now)
+                described.append(describe(rollout.in_force, self._looks.steps.get(name)))
+            except Exception as error:  # a bug that one policy meets must not stop the rollbacks of others
+                self._looks.fail(name, error)
         self.described = tuple(each for each in described if each is not None)
         return changes
+
+    def _look_at(self, rollout: _Rollout, fresh: EvidenceByVersion, now: float) -> list[Change]:
+        one, live, policy, state = rollout.one, rollout.live, rollout.policy, rollout.state
+        if _is_commanded(one):
+            return [self._obey(one, live, policy, state, now)]
+        if state is None or policy.rollout is None or policy.rollout.to != state.to:
+            return []
+        after, verdict = self._looks.look(policy.rollout, state, fresh, now)
+        if state.phase not in _JUDGED or waits(state):
+            verdict = verdict_of(one)
+        if after is state and not self._is_news(one, verdict, now):
+            return []
+        self._told_at[policy.name] = now
+        return [_change(one, live, policy, state, after, verdict)]
 
     def _is_mine(self, one: Object) -> bool:
         return is_in_force(one) and one["status"].get("controller") == self._lease
@@ -199,10 +234,10 @@ class ClusterRollouts:
             await write_event(api, written, change.event, time_text(self._clock()))
         return change.moved
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, error: Exception | None = None) -> None:
         """Logs what goes on for long only once."""
         if text != self._said:
-            log.warning("%s", text)
+            log.warning("%s", text, exc_info=error)
             self._said = text
 
 
@@ -220,11 +255,14 @@ def _ready(one: Object) -> dict[str, int | None]:
     return {version["name"]: version.get("ready") for version in one["status"].get("versions") or ()}
 
 
-def _policy(one: Object) -> Policy | None:
-    """As it is in force, with the weights of its spec."""
+def _rollout(one: Object, live: Object) -> _Rollout | None:
+    """None where nothing that can be read is in force."""
     status = {name: value for name, value in one["status"].items() if name != "rollout"}
     document = read({**one, "status": status}).document
-    return document.value if document is not None and isinstance(document.value, Policy) else None
+    if document is None or not isinstance(document.value, Policy):
+        return None
+    state = state_of(one)
+    return _Rollout(one, live, document.value, state, with_state(document.value, state))
 
 
 def _change(

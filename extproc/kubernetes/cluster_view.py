@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from extproc.kubernetes.api import Object
 from extproc.kubernetes.pool_discovery import Nodes
+from extproc.kubernetes.route_weights import Weights, weights_of
 from extproc.kubernetes.service_endpoints import SERVICE_NAME, Endpoint, Pods, of_pods, of_slices
 from extproc.policy.snapshot import Policy, Version
+from extproc.policy.weights_from import WeightsFrom
 from extproc.render.istio.istio_options import VERSION_LABEL
 
 Objects = Iterable[Mapping[str, Any]]
@@ -17,10 +20,18 @@ Place = tuple[str, str]
 
 
 class ClusterView:
-    """Nodes, Services, EndpointSlices and Pods as they are at one moment."""
+    """Nodes, Services, EndpointSlices, Pods and routes as they are at one moment."""
 
-    def __init__(self, nodes: Objects = (), services: Objects = (), slices: Objects = (), pods: Objects = ()) -> None:
+    def __init__(
+        self,
+        nodes: Objects = (),
+        services: Objects = (),
+        slices: Objects = (),
+        pods: Objects = (),
+        routes: Iterable[Object] = (),
+    ) -> None:
         self.nodes = Nodes(nodes)
+        self._routes = {(str(route["kind"]), *_place(route)): route for route in routes}
         self._services = {_place(service): service for service in services}
         self._slices: dict[Place, list[Mapping[str, Any]]] = defaultdict(list)
         for one in slices:
@@ -32,6 +43,11 @@ class ClusterView:
     def service(self, host: str, namespace: str) -> Place | None:
         """The Service that ``host`` means for who is in ``namespace``; None: there is none."""
         return next((place for place in _places(host, namespace) if place in self._services), None)
+
+    def route_weights(self, wanted: WeightsFrom, namespace: str) -> Weights | None:
+        """What the route has that a policy in ``namespace`` names; None: it is not there, or has nothing of it."""
+        route = self._routes.get((wanted.kind, namespace, wanted.name))
+        return weights_of(route, wanted) if route is not None else None
 
     def of_version(self, policy: Policy, version: Version) -> tuple[Endpoint, ...] | None:
         """The endpoints of a version, whatever state they are in; of a policy without versions its own.

@@ -15,12 +15,12 @@ from math import inf
 from typing import NoReturn
 
 from extproc.errors import SetupError
-from extproc.kubernetes.api import POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
+from extproc.kubernetes.api import PODS, POLICIES, POOLS, Api, ApiFailure, NoCredentials, Object, Resource, connect
 from extproc.kubernetes.change_order import Pass, PutInForce, Write
 from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, snapshot_of
-from extproc.kubernetes.found_pools import NODES, PODS, SERVICES, SLICES
+from extproc.kubernetes.found_pools import NODES, SERVICES, SLICES
 from extproc.kubernetes.leader import PAUSE, Election, LostLead
 from extproc.kubernetes.mesh_objects import Key
 from extproc.kubernetes.object_documents import Key as ObjectKey
@@ -28,6 +28,7 @@ from extproc.kubernetes.object_documents import ReadObject, key_of
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.ownership import LEASES, Ownership
 from extproc.kubernetes.pass_contents import Meshes, Renderer, policies_of, rendered, step_changes, unrenderable
+from extproc.kubernetes.route_watches import RouteWatches
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.snapshot import Snapshot
 from extproc.rollout.looks import TICK
@@ -75,14 +76,14 @@ class Controller:
         self._ownership = ownership
         self._settle = settle
         self._changed = asyncio.Event()
-        everywhere = namespaces or ("",)
         self._watches = {
             resource: [
-                ObjectWatch(resource, namespace if resource.namespaced else "", self._changed.set)
-                for namespace in (everywhere if resource.namespaced else ("",))
+                ObjectWatch(resource, namespace, self._changed.set)
+                for namespace in (namespaces if namespaces and resource.namespaced else ("",))
             ]
             for resource in (POLICIES, POOLS, NODES, SERVICES, SLICES, PODS)
         }
+        self._routes = RouteWatches(self._changed.set)
         self._status = StatusWriter(ownership.lease)
         self._rollouts, self._led = rollouts, False
         self._forget()
@@ -106,7 +107,7 @@ class Controller:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, self._routes.stop(), return_exceptions=True)
             await self._release()
 
     async def _elect(self) -> None:
@@ -235,7 +236,7 @@ class Controller:
             del objects[key]
         listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
         # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
-        view = await asyncio.to_thread(ClusterView, *listed)
+        view = await asyncio.to_thread(ClusterView, *listed, await self._routes.follow(objects.values()))
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
         blocked: dict[ObjectKey, str] = {}
         given_up: set[Key] = set()

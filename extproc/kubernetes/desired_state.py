@@ -21,10 +21,12 @@ from extproc.kubernetes.last_good import LastGood
 from extproc.kubernetes.object_documents import Key, ReadObject, key_of, read
 from extproc.kubernetes.pool_discovery import FoundPool, resolved_policy, resolved_pool
 from extproc.kubernetes.rollout_in_status import reconciled, state_of, with_state
+from extproc.kubernetes.route_weights import with_weights
 from extproc.kubernetes.service_endpoints import Endpoint, usable
 from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policyfile.kinds import API_VERSION
+from extproc.policyfile.rollout_files import DIRECTORY_STATE, encode_states
 from extproc.render.document import to_yaml
 
 Ready = Mapping[str, Sequence[Endpoint] | None]
@@ -122,8 +124,9 @@ def snapshot_of(objects: Mapping[Key, ReadObject], generation: int = 1) -> Snaps
 
 
 def policy_texts(desired: Desired) -> dict[str, str]:
-    """The objects that are to be in force as policy files, by the files' names."""
-    texts = {}
+    """The objects that are to be in force as policy files, by the files' names, and how far rollouts have come."""
+    states = [policy.rollout_state for policy in desired.snapshot.policies if policy.rollout_state is not None]
+    texts = {DIRECTORY_STATE: encode_states(states)} if states else {}
     for key, one in sorted(desired.in_force.items()):
         metadata = {"name": key.name, "namespace": key.namespace}
         doc = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "spec": dict(one.spec)}
@@ -194,10 +197,22 @@ class _Taking:
                 pools.append(document.value)
         for key, policy in self._policies.items():
             if _versions_of(specs[key]):
+                specs[key] = self._weighted(specs[key], policy, in_force_of(self._objects[key]))
                 ready = self._ready[key]
                 known = {name: found for name, found in ready.items() if found is not None}
                 specs[key] = _waiting(resolved_policy(specs[key], policy, pools, known), self._objects[key], ready)
         return specs
+
+    def _weighted(self, spec: Mapping[str, Any], policy: Policy, before: InForce | None) -> Mapping[str, Any]:
+        """``spec`` with the weights of the route that it names, or where that has none, with those in force."""
+        if policy.weights_from is None:
+            return spec
+        weights = self._view.route_weights(policy.weights_from, policy.namespace)
+        if weights is None and before is not None:
+            known = {version["name"]: version.get("weight", 1) for version in _versions_of(before.spec)}
+            weights = {name: known[name] for name, _ in policy.weights_from.backends if name in known}
+        spec = {name: value for name, value in spec.items() if name != "weightsFrom"}
+        return with_weights(spec, weights) if weights and any(weights.values()) else spec
 
     def told(self, key: Key, serving: ReadObject | None, problems: Mapping[str, Sequence[Problem]]) -> Told:
         """What is to be told of an object; ``problems``: by what the objects are called, with kind or without."""
@@ -226,6 +241,11 @@ class _Taking:
             if found is not None and not found:
                 what = f"the version {name}" if name else "the policy"
                 yield "NoReadyEndpoints", f"{what} has no endpoint that is ready; it waits for pods"
+        wanted = policy.weights_from
+        if wanted is not None and self._view.route_weights(wanted, policy.namespace) is None:
+            backends = " and ".join(name for _, name in wanted.backends)
+            message = f"the {wanted.kind} {wanted.name} has no weights for {backends}; those in force stay"
+            yield "WeightsNotFound", message
 
 
 def _count(found: Sequence[Endpoint] | None) -> int | None:

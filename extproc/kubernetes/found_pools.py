@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from extproc.kubernetes.api import POLICIES, POOLS, Api, Object, Resource
+from extproc.kubernetes.api import PODS, POLICIES, POOLS, Api, Object, Resource
 from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.desired_state import Desired, DesiredState
 
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-PODS = Resource("", "v1", "pods", "Pod")
 
 
 class PoolRow(msgspec.Struct, frozen=True):

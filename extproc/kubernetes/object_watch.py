@@ -22,8 +22,20 @@ WATCHES_A_LIST = 10
 class ObjectWatch:
     """The objects of a kind, in one namespace or in all. Runs in one event loop, whose thread reads it."""
 
-    def __init__(self, resource: Resource, namespace: str, on_change: Callable[[], None]) -> None:
-        """``on_change()`` is called after the objects have changed, and after a failure while there are none."""
+    def __init__(
+        self,
+        resource: Resource,
+        namespace: str,
+        on_change: Callable[[], None],
+        *,
+        optional: bool = False,
+        part: Callable[[Object], Object] = lambda found: found,
+    ) -> None:
+        """``on_change()`` is called after the objects have changed, and after a failure while there are none.
+
+        ``optional``: a server that does not have the kind has no objects of it, and that is no failure. ``part``: what
+        is kept of an object, its ``metadata.resourceVersion`` included.
+        """
         self.resource = resource
         self.namespace = namespace
         self.objects: dict[tuple[str, str], Object] = {}
@@ -34,6 +46,7 @@ class ObjectWatch:
         """Why they may be out of date; empty where they are not."""
         self.outage = Outage()
         self._on_change = on_change
+        self._optional, self._part = optional, part
         self._failures = 0
 
     @property
@@ -49,7 +62,10 @@ class ObjectWatch:
             except (ApiFailure, NoCredentials) as failure:
                 if isinstance(failure, ApiFailure) and not 400 <= failure.status < 500:
                     self.outage.failed(time.monotonic())
-                self._fail(str(failure))
+                if self._optional and isinstance(failure, ApiFailure) and failure.status == 404:
+                    self._note_absence()
+                else:
+                    self._fail(str(failure))
             except Exception as error:  # an answer that no API server gives: the next may be one
                 log.exception("an answer about %s can't be used", self._what)
                 self._fail(type(error).__name__)
@@ -61,7 +77,7 @@ class ObjectWatch:
             self.outage.heard(time.monotonic())
             # The kind of an object in a list is that of the list.
             told = {"apiVersion": self.resource.api_version, "kind": self.resource.kind}
-            self.objects = {_place(found): found | told for found in listed.objects}
+            self.objects = {_place(found): self._part(found | told) for found in listed.objects}
             if self.listed and self.failure:
                 log.info("%s are watched again", self._what)
             self.listed, self.failure = True, ""
@@ -79,7 +95,7 @@ class ObjectWatch:
                 if event.type == "DELETED":
                     self.objects.pop(_place(event.object), None)
                 else:
-                    self.objects[_place(event.object)] = event.object
+                    self.objects[_place(event.object)] = self._part(event.object)
                 self._on_change()
             self._failures = 0
 
@@ -89,6 +105,15 @@ class ObjectWatch:
             log.warning("%s can't be watched: %s", self._what, why)
         self.failure = why
         if not self.listed:
+            self._on_change()
+
+    def _note_absence(self) -> None:
+        """The server does not have the kind; it is asked again, as after a failure."""
+        self._failures += 1
+        known = self.listed and not self.objects and not self.failure
+        self.objects, self.listed, self.failure = {}, True, ""
+        if not known:
+            log.info("there are no %s: the server does not have the kind", self._what)
             self._on_change()
 
     def _pause(self) -> float:

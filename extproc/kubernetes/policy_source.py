@@ -1,4 +1,7 @@
-"""The policies of a cluster, beside those of files, as the snapshot that serves; kept up to date in a thread."""
+"""The policies and InferencePools of a cluster, beside policies of files, as the snapshot that serves.
+
+A thread keeps it up to date.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ from extproc.kubernetes.object_documents import (
     spec_of,
 )
 from extproc.kubernetes.object_watch import ObjectWatch
+from extproc.kubernetes.pool_source import PoolSource, WantedPools
 from extproc.kubernetes.rollout_in_status import state_of
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
@@ -50,16 +54,17 @@ class ClusterPolicies:
 
     def __init__(
         self,
-        namespaces: Sequence[str],
+        namespaces: Sequence[str] | None,
         paths: Sequence[Path],
         snapshot_directory: Path | None,
         on_reload: OnReload,
         clock: Callable[[], float] = time.time,
         locality: str = "",
         session_keys: tuple[bytes, ...] = (),
+        pools: WantedPools = WantedPools(),  # noqa: B008 - immutable
     ) -> None:
-        """``namespaces``: whose objects to read; none: all. ``paths``: policy files beside them. ``locality``: of the
-        snapshot.
+        """``namespaces``: whose policies to read; empty: all; None: no policies. ``paths``: policy files beside them.
+        ``locality``: of the snapshot. ``pools``: InferencePools for which endpoints are picked.
 
         ``on_reload(ok, problems)`` is called after each load, in the thread that made it; ``problems`` are the new
         ones, and ``ok`` tells whether there is no error among them. ``session_keys``: see ``Snapshot``. Raises
@@ -78,14 +83,17 @@ class ClusterPolicies:
         self.states: Mapping[str, int] = {}
         """Objects by what became of them (``last_good.Taken.states``)."""
         self._files = PolicyWatcher(paths, self._on_files) if paths else None
-        self._namespaces, self._directory = namespaces, snapshot_directory
+        self._namespaces, self._directory = namespaces or (), snapshot_directory
+        self._scope = (*self._namespaces, *pools.pools, *pools.pickers)
+        """What the objects are of that are kept on disk."""
         self._on_reload, self._clock, self._locality = on_reload, clock, locality
         self._session_keys = session_keys
         self._watches = [
             ObjectWatch(resource, namespace, self._on_change)
             for resource in (POLICIES, POOLS)
-            for namespace in namespaces or ("",)
+            for namespace in ("",) * (namespaces is not None) and (namespaces or ("",))
         ]
+        self._pools = PoolSource(pools, self._on_change) if pools else None
         self._last_good = LastGood()
         self._controlled = False
         """Whether a controller has ever put an object in force. It works also where that one was deleted since."""
@@ -93,6 +101,9 @@ class ClusterPolicies:
         self._read: Mapping[Key, ReadObject] = {}
         self._texts: PolicyTexts | None = None
         self._problems: tuple[Problem, ...] = ()
+        self._pool_problems: tuple[Problem, ...] = ()
+        self._as_written: dict[Key, Object] = {}
+        """What serves, as it is written: of pools it has the names."""
         self._written: list[Object] | None = None
         self._no_snapshot = ""
         self._changed, self._stopping = asyncio.Event(), asyncio.Event()
@@ -109,12 +120,13 @@ class ClusterPolicies:
         """Why there are no policies to serve yet; empty where there are."""
         if self.snapshot.generation:
             return ""
-        return "; ".join(part for part in ("no policies yet", *self._failures(), self._no_snapshot) if part)
+        missing = [] if self._pools is None or self._failures() else map(str, self._pools.missing)
+        return "; ".join(part for part in ("no policies yet", *self._failures(), *missing, self._no_snapshot) if part)
 
     @property
     def in_step(self) -> bool:
         """Whether the API server is heard: what serves is as it tells."""
-        return not any(watch.failure for watch in self._watches)
+        return not any(watch.failure for watch in self._all_watches)
 
     def gauges(self) -> ClusterGauges:
         """What the metrics say of the cluster."""
@@ -150,16 +162,20 @@ class ClusterPolicies:
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join()
 
+    @property
+    def _all_watches(self) -> list[ObjectWatch]:
+        return [*self._watches, *(self._pools.watches if self._pools is not None else ())]
+
     def _failures(self) -> list[str]:
         """Each failure once: a server that is away fails every watch alike."""
-        return sorted({f"{watch.resource.kind}: {watch.failure}" for watch in self._watches if watch.failure})
+        return sorted({f"{watch.resource.kind}: {watch.failure}" for watch in self._all_watches if watch.failure})
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(self._follow())
 
     async def _follow(self) -> None:
-        tasks = [asyncio.ensure_future(work) for work in (*(w.run() for w in self._watches), self._load_changes())]
+        tasks = [asyncio.ensure_future(work) for work in (*(w.run() for w in self._all_watches), self._load_changes())]
         await self._stopping.wait()
         for task in tasks:
             task.cancel()
@@ -186,31 +202,57 @@ class ClusterPolicies:
             self._loop.call_soon_threadsafe(self._on_change)
 
     def _load(self) -> None:
-        if all(watch.listed for watch in self._watches):
+        if self._is_told():
             objects = [one for watch in self._watches for one in watch.objects.values()]
             self._controlled |= any(map(is_in_force, objects))
             if self._controlled:
                 objects = released(objects, self._served)
             self._served = set(map(identity_of, objects))
-            self._take(objects)
+            if self._pools is None:
+                self._take(objects)
+            else:
+                self._take_with_pools(objects, self._pools)
             self._keep()
         elif self.snapshot.generation:
-            self._take([kept(one) for one in self._read.values()])
+            self._take([kept(one) for one in self._read.values()], self._pool_problems)
         elif self._directory is not None and not self.in_step:
             try:
-                found = snapshot_file.read(self._directory, self._namespaces)
+                found = snapshot_file.read(self._directory, self._scope)
             except SnapshotProblem as problem:
                 self._no_snapshot = str(problem)
             else:
                 log.warning("the API server is away: serving the policies that were last written to disk")
                 self._take(found)
 
-    def _take(self, found: Iterable[Object]) -> None:
+    def _take_with_pools(self, objects: Sequence[Object], pools: PoolSource) -> None:
+        """Takes objects with the endpoints of their pools; what goes on as it last was has those of now as well."""
+        now = {key_of(one): one for one in objects}
+        serving = self._last_good.serving
+        former = [one for key, one in self._as_written.items() if now.get(key) is not one and key in serving]
+        held = {key_of(one): one for one in pools.fill(former)[0]}
+        moved = {key: read(held[key]) for key in map(key_of, former) if spec_of(held[key]) != serving[key].spec}
+        if moved:
+            self._last_good.serving = {**serving, **moved}
+        self._take(*pools.fill(objects), anew=bool(moved))
+        serving = self._last_good.serving
+        as_now = {key: one for key, one in now.items() if key in serving and self._read.get(key) is serving[key]}
+        self._as_written = {key: one for key, one in (self._as_written | as_now).items() if key in serving}
+
+    def _is_told(self) -> bool:
+        """Whether the server has told all objects; at first with all pools that are asked for by name."""
+        missing = self._pools is not None and not self.snapshot.generation and self._pools.missing
+        return all(watch.listed for watch in self._all_watches) and not missing
+
+    def _take(self, found: Iterable[Object], pool_problems: Sequence[Problem] = (), *, anew: bool = False) -> None:
+        """``anew``: something has changed that is not among ``found``."""
         texts = self._files.good if self._files is not None else None
         objects = {one.key: one for one in map(self._as_read, found)}
         same = objects.keys() == self._read.keys() and all(self._read[key] is one for key, one in objects.items())
-        if same and texts is self._texts and self.snapshot.generation:
+        told = tuple(pool_problems)
+        same = same and texts is self._texts and told == self._pool_problems and not anew
+        if same and self.snapshot.generation:
             return
+        self._pool_problems = told
         self._read, self._texts = objects, texts
         documents = loader.documents(texts) if texts is not None else ((), ())
         taken = self._last_good.take(objects.values(), documents, self.snapshot.generation + 1)
@@ -219,8 +261,8 @@ class ClusterPolicies:
             taken.snapshot, locality=self._locality, session_keys=self._session_keys
         )
         self.loaded_at = self._clock()
-        self.warnings, self._problems, self.states = taken.warnings, taken.problems, taken.states
-        new = [problem for problem in (*taken.problems, *taken.warnings) if problem not in before]
+        self.warnings, self._problems, self.states = taken.warnings, (*told, *taken.problems), taken.states
+        new = [problem for problem in (*self._problems, *taken.warnings) if problem not in before]
         log.info("policies loaded, generation %d: %s", taken.snapshot.generation, dict(taken.states))
         self._on_reload(all(problem.warning for problem in new), new)
 
@@ -239,6 +281,6 @@ class ClusterPolicies:
             return
         self._written = objects
         try:
-            snapshot_file.write(self._directory, self._namespaces, objects)
+            snapshot_file.write(self._directory, self._scope, objects)
         except SnapshotProblem as problem:
             log.warning("%s", problem)

@@ -20,12 +20,9 @@ from extproc.kubernetes.node_gpus import NodeGpus, gpus_of_node
 from extproc.kubernetes.service_endpoints import Endpoint
 from extproc.policy.gpu import Gpu, Requirement, satisfies
 from extproc.policy.snapshot import GpuPool, Policy
+from extproc.policy.target import NOWHERE
 
 Spec = Mapping[str, Any]
-NOWHERE = "nowhere.invalid:1"
-"""Stands for the endpoints of a pool on whose nodes nobody serves: with an empty list it would have those of every
-version. The name can't exist (RFC 6761, section 6.4), and no version has it, so no target does.
-"""
 
 
 class FoundPool(msgspec.Struct, frozen=True):
@@ -123,7 +120,8 @@ def resolved_pool(
 ) -> dict[str, Any]:
     """The pool's ``spec`` with what its nodes tell; what the spec itself says stays.
 
-    ``endpoints``: those that take requests, of every policy. ``before``: the spec that is in force: where all nodes
+    ``endpoints``: those that take requests, of every policy; no version has ``NOWHERE``, so that no target is on a pool
+    on whose nodes nobody serves. ``before``: the spec that is in force: where all nodes
     have gone since, as an autoscaler has it, the pool is what they were, and nobody is on it. A spec without
     ``nodeSelector`` stays as it is.
     """

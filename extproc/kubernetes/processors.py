@@ -14,7 +14,7 @@ from extproc.fetch.url import parse
 from extproc.kubernetes.found_pools import SLICES
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.service_endpoints import SERVICE_NAME, Pods, of_slices
-from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
+from extproc.telemetry.measured_versions import Measured, decode_report
 
 ADMIN_PORT = "http-admin"
 """Name of the port, in the processors' Service, where their admin pages are."""
@@ -24,13 +24,6 @@ _MAX_ANSWER = 16 << 20
 """Bytes."""
 _PARALLEL = 16
 """Processors that are asked at a time."""
-
-
-class Measured(msgspec.Struct, frozen=True):
-    """What all processors have counted. ``unheard``: why that is not known; empty: it is."""
-
-    processes: tuple[ProcessEvidence, ...] = ()
-    unheard: str = ""
 
 
 def _ignore() -> None:
@@ -57,10 +50,11 @@ class Processors:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(min(len(addresses), _PARALLEL), "admin pages") as threads:
             found = await asyncio.gather(*(loop.run_in_executor(threads, ask, address) for address in addresses))
-        if silent := [each for each in found if isinstance(each, str)]:
-            more = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
-            return Measured((), f"{silent[0]}{more}")
-        return Measured(tuple(process for each in found if not isinstance(each, str) for process in each))
+        silent = [each.unheard for each in found if each.unheard]
+        more = f", and {len(silent) - 1} more" if len(silent) > 1 else ""
+        return Measured(
+            [process for each in found for process in each.processes], f"{silent[0]}{more}" if silent else ""
+        )
 
     def _addresses(self) -> list[str]:
         slices = (one for watch in self.watches for one in watch.objects.values())
@@ -74,12 +68,13 @@ def _service(metadata: Mapping[str, Any]) -> tuple[str, str]:
     return str(metadata.get("namespace")), str(labels.get(SERVICE_NAME))
 
 
-def ask(address: str) -> list[ProcessEvidence] | str:
-    """What the processes of one processor have counted; a text: why that is not known."""
+def ask(address: str) -> Measured:
+    """What the processes of one processor have counted."""
     try:
         status, body = run(get(parse(f"http://{address}/evidence"), TIMEOUT, _MAX_ANSWER))
         if status != 200:
-            return f"the processor {address} answers with status {status}"
-        return decode_report(body) or f"a worker of the processor {address} can't be heard"
+            return Measured((), f"the processor {address} answers with status {status}")
+        measured = decode_report(body)
+        return Measured(measured.processes, measured.unheard and f"of the processor {address}, {measured.unheard}")
     except (OSError, ValueError, msgspec.MsgspecError) as error:
-        return f"the processor {address} can't be heard: {str(error) or type(error).__name__}"
+        return Measured((), f"the processor {address} can't be heard: {str(error) or type(error).__name__}")

@@ -130,10 +130,16 @@ def _port(cluster: Value, service: Resource, number: str) -> Iterator[Finding]:
         there = ", ".join(p.at("port").text for p in ports) or "none"
         yield cluster.breaks(NO_PORT, f"{service.name} ({service.location}) has no port {number}; it has {there}")
         return
-    protocol = port.at("appProtocol").text
-    named = port.at("name").text.partition("-")[0]
-    if protocol not in _GRPC_PROTOCOLS if protocol else named not in _GRPC_NAMES:
+    if not declares_grpc(port):
         yield (port.at("appProtocol") or port.at("name") or port).breaks(NOT_GRPC)
+
+
+def declares_grpc(port: Value) -> bool:
+    """Whether a port of a Service is declared as one that speaks HTTP/2."""
+    protocol = port.at("appProtocol").text
+    if protocol:
+        return protocol in _GRPC_PROTOCOLS
+    return port.at("name").text.partition("-")[0] in _GRPC_NAMES
 
 
 def _imports(sidecar: Resource, host: str) -> bool:

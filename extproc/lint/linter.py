@@ -8,6 +8,7 @@ import msgspec
 
 from extproc.errors import Problem
 from extproc.lint import (
+    cluster_balancing,
     destination_rule,
     envoy_filter_access_logs,
     envoy_filter_clusters,
@@ -20,6 +21,7 @@ from extproc.lint import (
     field_durations,
     field_names,
     header_spoofing,
+    inference_pools,
     object_names,
     processing_modes,
     rendering_drift,
@@ -58,10 +60,12 @@ MODULES: tuple[RuleModule[Mesh], ...] = (
     virtual_service_matches,
     virtual_service_route_actions,
     destination_rule,
+    cluster_balancing,
     field_names,
     field_durations,
     telemetry,
     service_entry,
+    inference_pools,
 )
 RULES: tuple[Rule, ...] = tuple(rule for module in MODULES for rule in module.RULES)
 

@@ -41,7 +41,8 @@ NOT_READ_BY_ISTIO = Rule(
     "AIM005",
     "warning",
     "a policy that nothing here puts into effect",
-    "Istio reads no ModelInferencePolicy or GpuPool; the processor does, and Istio needs an EnvoyFilter that calls it.",
+    "Istio reads no ModelInferencePolicy or GpuPool; the processor does, and Istio needs an EnvoyFilter that calls it, "
+    "or an InferencePool whose picker it is.",
     "give the policy to `extproc serve`, and apply what `extproc render istio -f POLICY` makes of it",
 )
 RULES = (UNREADABLE, NO_VERSION, OLD_VERSION, UNKNOWN_KIND, NOT_READ_BY_ISTIO)
@@ -70,7 +71,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
     """Every resource of one of Istio's groups, or of one of Istio's kinds."""
     for resource in mesh.resources:
         if resource.group == PROCESSOR_GROUP and resource.kind in _PROCESSOR_KINDS:
-            if not mesh.processors:
+            if not (mesh.processors or mesh.of("InferencePool")):
                 yield resource.root.at("kind").breaks(NOT_READ_BY_ISTIO)
         elif resource.group.endswith(".istio.io") or (resource.kind in KINDS and not _gateway_api(resource)):
             yield from _version(resource)

@@ -46,7 +46,7 @@ class Refusal(msgspec.Struct, frozen=True):
     """Why none was picked."""
 
     status: int
-    """503, or 429 for what is refused because of its priority."""
+    """503, or 429 where all endpoints are saturated, for what is not urgent or can wait."""
     reason: str
     retry_after: int = 0
     """Seconds; 0: not told."""

@@ -69,7 +69,7 @@ class Picker:
             if not any(may):
                 return Refusal(503, values.NOT_HINTED)
             saturated = 0 not in [standing.saturated[place] for place in standing.places if may[place]]
-        if saturated and request.priority < 0:
+        if saturated and (request.priority < 0 or self.spec.max_queue):
             return Refusal(429, values.SATURATED, RETRY_AFTER)
         lot, matches, by = int.from_bytes(entropy[:8], "big"), [], self.spec.by
         if by == PREFIX:
@@ -97,7 +97,7 @@ class Picker:
         """The endpoint got the request. ``matched``: as the pick says."""
         unread = prompt.size - matched
         self._usual += (unread - self._usual) / _MEMORY
-        self._index.add(endpoint, prompt.blocks)
+        self._index.add(endpoint, prompt.blocks, bisect_left(self._ends, matched))
         place = self._place_of.get(endpoint)
         if place is not None:
             self._standing.sent(place, unread)

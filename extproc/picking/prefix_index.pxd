@@ -6,11 +6,13 @@ cdef class PrefixIndex:
     cdef Py_ssize_t _capacity, _share
     cdef tuple _addresses
     cdef dict _slots, _holders
-    cdef list _places, _bits, _blocks
+    cdef list _places, _bits, _blocks, _uses
 
     cpdef keep(self, tuple addresses)
 
-    @cython.locals(found=list, holders=dict, depth=Py_ssize_t, alive=object, still=object)
+    @cython.locals(
+        found=list, holders=dict, depth=Py_ssize_t, size=Py_ssize_t, ahead=Py_ssize_t, alive=object, still=object
+    )
     cpdef list match(self, tuple blocks)
 
     cpdef bit(self, Py_ssize_t place)
@@ -19,8 +21,8 @@ cdef class PrefixIndex:
     cpdef list places(self, object endpoints)
 
     # Bits of sets are numbers of Python's: there may be more than C's have.
-    @cython.locals(slot=object, holders=dict, bit=object)
-    cpdef add(self, str address, tuple blocks)
+    @cython.locals(slot=object, holders=dict, bit=object, uses=Py_ssize_t, used=Py_ssize_t)
+    cpdef add(self, str address, tuple blocks, Py_ssize_t known)
 
     cdef _shorten(self, object slot, object blocks)
     cdef _forget(self, object slot)

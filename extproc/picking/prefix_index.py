@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+_STRIDE = 8
+"""Blocks of which only the last one is looked up first: who has that one has those before it."""
+_FRESH = 8
+"""A path that was used within this part of what its endpoint may have is as good as new: nothing of it will go soon."""
+
 
 class PrefixIndex:
     """The prefixes of one target's endpoints. Used by one thread."""
@@ -27,8 +32,12 @@ class PrefixIndex:
         """By place the endpoint's bit."""
         self._holders: dict[int, int] = {}
         """By block the endpoints that have it, a bit for each."""
-        self._blocks: list[OrderedDict[int, None]] = []
-        """By bit the endpoint's blocks, those that were not used for the longest time first."""
+        self._blocks: list[OrderedDict[int, int]] = []
+        """By bit the endpoint's blocks, those that were not used for the longest time first. Each with the endpoint's
+        ``_uses`` when all blocks from the first one to it were last moved to the end.
+        """
+        self._uses: list[int] = []
+        """By bit how often a block of the endpoint was added or moved to the end."""
 
     def __len__(self) -> int:
         """Blocks of all endpoints together."""
@@ -49,6 +58,7 @@ class PrefixIndex:
                 slot = free.pop() if free else len(self._blocks)
                 if slot == len(self._blocks):
                     self._blocks.append(OrderedDict())
+                    self._uses.append(0)
                     self._places.append(-1)
                 self._slots[address] = slot
             self._places[slot] = place
@@ -64,17 +74,22 @@ class PrefixIndex:
         The sets have nothing in common; who has none is in none.
         """
         found: list[tuple[int, int]] = []
-        holders, depth, alive = self._holders, 0, -1
-        for block in blocks:
-            still = alive & holders.get(block, 0)
-            if still != alive:
-                if depth:
+        holders, depth, size = self._holders, 1, len(blocks)
+        alive = holders.get(blocks[0], 0) if size else 0
+        while alive and depth < size:
+            ahead = depth + _STRIDE
+            if ahead <= size and alive & holders.get(blocks[ahead - 1], 0) == alive:
+                depth = ahead
+                continue
+            for block in blocks[depth:ahead]:
+                still = alive & holders.get(block, 0)
+                if still != alive:
                     found.append((alive ^ still, depth))
-                alive = still
-                if not alive:
-                    return found
-            depth += 1
-        if depth:
+                    alive = still
+                    if not alive:
+                        return found
+                depth += 1
+        if alive:
             found.append((alive, depth))
         return found
 
@@ -90,22 +105,28 @@ class PrefixIndex:
                 found += [places[(at << 3) + bit] for bit in range(8) if byte >> bit & 1]
         return found
 
-    def add(self, address: str, blocks: tuple[int, ...]) -> None:
-        """The endpoint gets a prompt of these blocks."""
+    def add(self, address: str, blocks: tuple[int, ...], known: int) -> None:
+        """The endpoint gets a prompt of these blocks, of which it has the first ``known``, as ``match`` says."""
         slot = self._slots.get(address, -1)
         if slot < 0:
             return
         bit = 1 << slot
-        own, holders = self._blocks[slot], self._holders
+        own, holders, uses = self._blocks[slot], self._holders, self._uses[slot]
+        used = own.get(blocks[known - 1], -1) if known else -1
+        if used >= 0 and uses - used < self._share // _FRESH:
+            blocks = blocks[known:]  # what is new goes with the path that it continues
+        else:
+            used = uses
         for block in reversed(blocks):  # servers let go of the end of a prompt first, and so does this
             if block in own:
                 own.move_to_end(block)
             else:
-                own[block] = None
                 holders[block] = holders.get(block, 0) | bit
+            own[block] = used
+        self._uses[slot] = uses + len(blocks)
         self._shorten(slot, own)
 
-    def _shorten(self, slot: int, blocks: OrderedDict[int, None]) -> None:
+    def _shorten(self, slot: int, blocks: OrderedDict[int, int]) -> None:
         while len(blocks) > self._share:
             block, _ = blocks.popitem(last=False)
             self._drop(block, slot)

@@ -21,13 +21,13 @@ from zlib import crc32
 
 import msgspec
 
-MAX_BLOCKS = 256
+MAX_BLOCKS = 144
 """Most blocks of a prompt: what is behind them is not compared."""
-BLOCKS_OF_A_LENGTH = 64
+BLOCKS_OF_A_LENGTH = 16
 """After so many blocks, blocks are longer …"""
-GROWTH = 4
-"""… by this factor. 256 blocks, the first of them of 256 bytes, reach to 1.4 MB. What the end of a common prefix has
-beyond whole blocks is less than 7 % of it once it is longer than 16 KB."""
+GROWTH = 2
+"""… by this factor. 144 blocks, the first of them of 256 bytes, reach to 2 MB. What the end of a common prefix has
+beyond whole blocks is at most an eighth of it once it is longer than 4 KB."""
 FIRST_MARK, LAST_MARK = 1 << 10, 1 << 20
 """Bytes."""
 

@@ -22,7 +22,7 @@ nothing by it, and four pick better."""
 READING_RATE = 80_000.0
 """Bytes of prompts that an endpoint is taken to read a second, some 20,000 tokens. A report does not tell of a prompt
 that is being read, so what was sent counts for that long. Where it is too high (large models), only reports count."""
-_LOTS = array("d", 1.0 + NEARLY * np.random.default_rng(0).random(1 << 16))
+_LOTS = array("d", (1.0 + NEARLY * np.random.default_rng(0).random(1 << 16)).tobytes())
 """Factors by which one of several scores becomes the least. Where in the table they begin, is drawn; behind the last
 comes the first.
 """

@@ -30,7 +30,7 @@ def wanted_endpoints(snapshot: Snapshot) -> dict[str, Wanted]:
     for policy, target in picked_targets(snapshot):
         picking, pool = policy.picking or Picking(), snapshot.pool_by_name.get(target.pool)
         timeout = policy.timeout or inf
-        for endpoint in target.endpoints:
+        for endpoint in target.present(grpc=False):
             found.setdefault(endpoint, Wanted(page_of(endpoint, picking, pool, tls=bool(target.upstream.tls)), timeout))
         for endpoint in target.grpc_endpoints:
             page = page_of(endpoint, picking, pool, tls=False) if picking.metrics.port else None

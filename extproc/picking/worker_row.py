@@ -56,7 +56,9 @@ class WorkerRow:
         ``clock``: that of reports.
         """
         self._board, self._worker, self._clock = board, worker, clock
-        self._counts = board.counts[worker]
+        counts = board.counts[worker]
+        self._picked, self._ended = counts[PICKED].data, counts[ENDED].data
+        """By slot; numbers in them are changed faster than in arrays."""
         self._view = _View({})
 
     def want(self, wanted: Mapping[str, Wanted]) -> None:
@@ -66,12 +68,12 @@ class WorkerRow:
     def begin(self, endpoint: str) -> None:
         """A request is sent there."""
         if place := self._view.slots.get(endpoint):
-            self._counts[PICKED, place] += 1.0
+            self._picked[place] += 1.0
 
     def end(self, endpoint: str) -> None:
         """One that some worker has sent there has ended."""
         if place := self._view.slots.get(endpoint):
-            self._counts[ENDED, place] += 1.0
+            self._ended[place] += 1.0
 
     def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
         """The loads of a target's endpoints; the same object for ``READING_INTERVAL``."""

@@ -117,8 +117,7 @@ class Breaker:
 
     def within_limit(self, now: float) -> bool:
         """The same without a regard to ejection: for who has nowhere else to go."""
-        draining = self.state is DRAINING
-        limit = self.bounds.min_concurrency if draining else int(self.limit)
+        limit = self.bounds.min_concurrency if self.state is DRAINING else int(self.limit)
         return self.in_flight + self._unseen(now) + 1 <= limit
 
     def admit(self, now: float) -> None:
@@ -126,19 +125,22 @@ class Breaker:
         self._unseen(now)
         self._pending += 1
 
-    def begin(self, now: float, weight: float = 1.0, *, streamed: bool = False) -> InFlight:
-        """A request is seen to go there, which stands for ``weight``; ``streamed``: it asks for a stream."""
+    def begin_stream(self, now: float, weight: float = 1.0) -> InFlight:
+        """As ``begin``, of a request that asks for a stream, and so waits for its first token."""
+        one = self.begin(now, weight)
+        one.waiting = True
+        self._waiting.append(one)
+        return one
+
+    def begin(self, now: float, weight: float = 1.0) -> InFlight:
+        """A request is seen to go there, which stands for ``weight``."""
         self._unseen(now)
         taken = min(weight, self._pending_before)
         self._pending_before -= taken
         self._pending = max(0.0, self._pending - (weight - taken))
         self.in_flight += weight
         self._of_epoch += weight
-        one = InFlight(now, weight, self._epoch)
-        if streamed:
-            one.waiting = True
-            self._waiting.append(one)
-        return one
+        return InFlight(now, weight, self._epoch)
 
     def first_token(self, one: InFlight, seconds: float, now: float) -> None:
         """The first token of the answer has come, ``seconds`` after the request."""
@@ -273,10 +275,8 @@ class Breaker:
         self.state = state
         self._epoch += 1
         self._of_epoch = 0.0
-        self._slow.clear()
-        self._failing.clear()
-        self._raised.clear()
-        self._limited.clear()
+        for test in (self._slow, self._failing, self._raised, self._limited):
+            test.clear()
 
     def _learn(self, seconds: float, now: float) -> None:
         """Takes a time to first token for the usual one."""

@@ -61,6 +61,10 @@ class Picking(msgspec.Struct, frozen=True):
     objectives: tuple[tuple[str, int], ...] = ()
     """Priorities by the names that requests may give (``x-gateway-inference-objective``)."""
     metrics: EndpointPages = EndpointPages()
+    max_queue: int = 0
+    """Requests that each process lets wait for a target's endpoints while all of them are saturated; 0: they go to the
+    best one at once.
+    """
 
     def priority_of(self, objective: str) -> int:
         """That of a request with this objective, which may be empty or unknown."""

@@ -18,10 +18,12 @@ from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.picking import Picking
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
+from extproc.policy.retry_budget import RetryBudget
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.session_tag import Place, places
 from extproc.policy.target import NOTHING_DOWN, Target, listed_by_both
 from extproc.policy.upstream import PLAIN, Upstream
+from extproc.policy.weights_from import WeightsFrom
 
 __all__ = ["DEFAULT_BODY_LIMIT", "DEFAULT_SLO_DAYS", "NONE", "OTHER", "GpuPool", "HeaderMatch", "ModelMatch"]
 __all__ += ["Objective", "Policy", "RetryBudget", "Slo", "Snapshot", "Sticky", "Version"]
@@ -69,13 +71,6 @@ class Sticky(msgspec.Struct, frozen=True):
     """Tokens of a JSON Pointer (RFC 6901)."""
 
 
-class RetryBudget(msgspec.Struct, frozen=True):
-    """As Linkerd has it: retries may add ``ratio`` of the load, and ``min_per_second`` whatever the load."""
-
-    ratio: float
-    min_per_second: int
-
-
 class Policy(msgspec.Struct, frozen=True, dict=True):
     """A ``ModelInferencePolicy`` with its defaults filled in."""
 
@@ -113,6 +108,8 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     rollout: RolloutPlan | None = None
     rollout_state: RolloutState | None = None
     """What the versions' weights follow from; None: no rollout, or it has not begun."""
+    weights_from: WeightsFrom | None = None
+    """The route of a cluster that says the weights in the place of those that are written."""
     load_balancer: LoadBalancer = LEAST_REQUEST
     """Where neither version nor pool has one."""
     picking: Picking | None = None

@@ -11,6 +11,10 @@ from extproc.policy.upstream import PLAIN, Upstream
 
 NOTHING_DOWN: frozenset[str] = frozenset()
 """Clusters (``Target.cluster_of``) of which no server can be reached: none."""
+NOWHERE = "nowhere.invalid:1"
+"""Stands for endpoints where there are none at present: an empty list would mean those of others. The name can't exist
+(RFC 6761, section 6.4).
+"""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -31,6 +35,11 @@ class Target(msgspec.Struct, frozen=True):
     def servers(self, *, grpc: bool) -> tuple[str, ...]:
         """``host:port`` of those that get the requests; ``grpc``: the calls of gRPC."""
         return self.grpc_endpoints if grpc and self.grpc_endpoints else self.endpoints
+
+    def present(self, *, grpc: bool) -> tuple[str, ...]:
+        """``servers``, but none where ``NOWHERE`` stands for them."""
+        servers = self.servers(grpc=grpc)
+        return () if servers == (NOWHERE,) else servers
 
     @property
     def cluster(self) -> str:

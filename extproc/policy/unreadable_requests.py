@@ -1,4 +1,4 @@
-"""Whether a request passes on from which no model can be read (``onUnreadable``), or that is of no API (``NO_API``)."""
+"""What becomes of a request from which no model can be read (``onUnreadable``), or that is of no API (``NO_API``)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ NO_API = "no_api"
 """The reason of a request whose method and path belong to no inference API that we know."""
 UNKNOWN_PATH = "unknown_path"
 """The code with which such a request is refused."""
+
+
+def is_owned(snapshot: Snapshot) -> bool:
+    """Whether such a request is a policy's all the same: of one that owns every model and has its servers picked. Who
+    asks for servers needs one for each request.
+    """
+    match = snapshot.match("")
+    return match is not None and match.policy.picking is not None
 
 
 def refusal(snapshot: Snapshot, reason: str) -> Rejected | None:

@@ -58,6 +58,12 @@ def _policy(policy: Policy, snapshot: Snapshot) -> dict[str, Any]:
             "sampling": policy.sampling,
         },
         "rollout": policy.rollout and _rollout(policy.rollout, policy.rollout_state),
+        "weightsFrom": policy.weights_from
+        and {
+            "kind": policy.weights_from.kind,
+            "name": policy.weights_from.name,
+            "backends": dict(policy.weights_from.backends),
+        },
         "limits": {"maxBody": policy.body_limit},
         "loadBalancer": _load_balancer(policy.load_balancer),
         "picking": policy.picking and _picking(policy.picking),
@@ -96,6 +102,7 @@ def _picking(picking: Picking) -> dict[str, Any]:
         "indexBlocks": picking.index_blocks,
         "adapterWeight": picking.adapter_weight,
         "saturation": {"waiting": bounds.waiting, "cache": bounds.cache, "stale": bounds.stale},
+        "maxQueue": picking.max_queue,
         "priority": picking.priority,
         "objectives": dict(picking.objectives),
         "metrics": {name: value for name, value in _pages(picking.metrics).items() if value},

@@ -16,7 +16,7 @@ from extproc import yamldoc
 from extproc.errors import PolicyProblems, Problem
 from extproc.policy.rollout_plan import RolloutState
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot
-from extproc.policyfile import cross_checks, kinds, rollout
+from extproc.policyfile import cross_checks, kinds, rollout, weights_from
 from extproc.policyfile.kinds import Document
 from extproc.policyfile.rollout_files import RolloutFiles, decode_states
 from extproc.regular_file import read_regular
@@ -84,6 +84,7 @@ def build(
     states = _states(*files.rollouts, problems)
     for document in policies:
         rollout.check_completed(document.field.at("spec"), document.value, states.get(document.value.name))
+        weights_from.check_unfollowed(document.field.at("spec"), document.value)
     order = {name: i for i, (name, _) in enumerate(files.texts)}
     in_documents = [problem for of_document in by_document for problem in of_document]
     problems += sorted(in_documents, key=lambda p: (order[p.file], p.line, p.column))

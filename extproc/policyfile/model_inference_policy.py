@@ -17,6 +17,7 @@ from extproc.policyfile import (
     slo,
     values,
     versions,
+    weights_from,
 )
 from extproc.policyfile import custom_metrics as custom
 from extproc.policyfile.fields import Field, Fields, suggestion
@@ -31,9 +32,8 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
-    fields = (
-        spec.fields(*known, *more, "observability", "limits", "rollout", "loadBalancer", "picking") if spec else None
-    )
+    rest = ("observability", "limits", "rollout", "weightsFrom", "loadBalancer", "picking")
+    fields = spec.fields(*known, *more, *rest) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())
@@ -65,6 +65,7 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         path_prefixes=fields.optional("pathPrefixes", _prefixes, ()),
         default=fields.optional("default", values.name, ""),
         rollout=fields.optional("rollout", rollout.read, None),
+        weights_from=fields.optional("weightsFrom", weights_from.read, None),
         load_balancer=fields.optional("loadBalancer", load_balancer.read, LEAST_REQUEST),
         picking=fields.optional("picking", picking.read, None),
     )
@@ -72,16 +73,13 @@ def read(spec: Field | None, name: str, namespace: str) -> Policy:
         _check_version_choice(fields, policy)
         circuit_breaker.check(fields.field, policy)
         rollout.check(fields.field, policy)
+        weights_from.check(fields.field, policy)
     return in_force(policy, None)
 
 
 def _selector(field: Field) -> tuple[tuple[str, str], ...] | None:
     fields = field.fields("matchLabels")
-    labels = fields.required("matchLabels", Field.entries, "write matchLabels: {app: my-app}") if fields else None
-    if labels is None:
-        return None
-    pairs = [(values.label_key(text, key), values.label(value)) for text, key, value in labels]
-    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
+    return fields.required("matchLabels", values.labels, "write matchLabels: {app: my-app}") if fields else None
 
 
 def _models(field: Field) -> tuple[str, ...]:
@@ -171,7 +169,8 @@ def _check_version_choice(fields: Fields, policy: Policy) -> None:
         _check_default(fields.field.at("default"), policy)
     for i, version in enumerate(policy.versions):
         breaker = policy.breaker.fallback_version if policy.breaker else ""
-        chosen = (policy.default, policy.rollout.to if policy.rollout else "", breaker)
+        routed = dict(policy.weights_from.backends) if policy.weights_from else ()
+        chosen = (policy.default, policy.rollout.to if policy.rollout else "", breaker, *routed)
         unreachable = not version.weight and not version.match and not version.mirror and version.name not in chosen
         if unreachable and not policy.allow_pin:
             message = f"nothing can choose the version {version.name}: its weight is 0"

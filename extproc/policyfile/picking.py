@@ -14,13 +14,14 @@ from extproc.policyfile.values import name
 MAX_PRIORITY = 1_000_000
 """Priorities that can be written, on either side of 0."""
 MAX_OBJECTIVES = 64
+MAX_QUEUE = 10_000
 _DEFAULT, _SATURATION = Picking(), Saturation()
 
 
 def read(field: Field) -> Picking | None:
     """What the field says."""
-    known = ("by", "blockBytes", "indexBlocks", "adapterWeight", "saturation", "priority", "objectives", "metrics")
-    fields = field.fields(*known)
+    known = ("by", "blockBytes", "indexBlocks", "adapterWeight", "saturation", "maxQueue", "priority", "objectives")
+    fields = field.fields(*known, "metrics")
     if fields is None:
         return None
     return Picking(
@@ -32,6 +33,7 @@ def read(field: Field) -> Picking | None:
         priority=fields.optional("priority", _priority, _DEFAULT.priority),
         objectives=_objectives(fields),
         metrics=fields.optional("metrics", endpoint_pages.read, _DEFAULT.metrics),
+        max_queue=fields.optional("maxQueue", lambda f: f.integer(0, MAX_QUEUE), _DEFAULT.max_queue),
     )
 
 
@@ -43,7 +45,8 @@ def check(spec: Field, policy: Policy, targets: Iterable[Target]) -> None:
     if picking.by == SESSION and policy.sticky is None:
         field.at("by").warn("requests have no key here, so that lots are drawn", "write sticky: {header: x-user-id}")
     for target in targets:
-        named = [endpoint for endpoint in (*target.endpoints, *target.grpc_endpoints) if not is_address(endpoint)]
+        servers = (*target.present(grpc=False), *target.grpc_endpoints)
+        named = [endpoint for endpoint in servers if not is_address(endpoint)]
         if named:
             on = "/".join(part for part in (target.version, target.pool) if part)
             message = (

@@ -27,6 +27,10 @@ MAX_SIZE = 16 << 20
 """Most bytes of one of the files."""
 
 
+DIRECTORY_STATE = "rollouts.json"
+"""Name of the file with the states, where policies are a directory's."""
+
+
 class _States(msgspec.Struct, forbid_unknown_fields=True):
     rollouts: tuple[RolloutState, ...] = ()
 
@@ -41,7 +45,7 @@ class RolloutFiles:
     def __init__(self, paths: Sequence[Path]) -> None:
         first = paths[0]
         folder, stem = (first, "") if first.is_dir() else (first.parent, f"{first.stem}.")
-        self.state = folder / f"{stem}rollouts.json"
+        self.state = folder / f"{stem}{DIRECTORY_STATE}"
         self._evidence = folder / f"{stem}rollouts.evidence.json"
         self._lock = folder / f".{stem}rollouts.lock"
         self._driver_lock = folder / f".{stem}rollouts.driver"
@@ -59,9 +63,8 @@ class RolloutFiles:
 
     def write(self, states: Sequence[RolloutState]) -> None:
         """Replaces the states; within ``locked``. When it returns they outlast a loss of power. Raises ``OSError``."""
-        text = msgspec.json.format(msgspec.json.encode(_States(tuple(states))))
         with _replacing(self.state) as file:
-            file.write(text + b"\n")
+            file.write(encode_states(states).encode())
             file.flush()
             os.fsync(file.fileno())
         _sync_directory(self.state.parent)
@@ -100,6 +103,11 @@ class RolloutFiles:
             file.close()
             return None
         return file
+
+
+def encode_states(states: Sequence[RolloutState]) -> str:
+    """The text of a file with these states."""
+    return msgspec.json.format(msgspec.json.encode(_States(tuple(states)))).decode() + "\n"
 
 
 def decode_states(text: str) -> tuple[RolloutState, ...]:

@@ -14,6 +14,7 @@ from extproc.yamldoc import Scalar, quoted
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
@@ -44,6 +45,17 @@ def label_key(text: str, field: Field) -> str | None:
         return text
     field.error(f"{quoted(text)} is not the name of a label", "give it as Kubernetes has it: app, or example.com/app")
     return None
+
+
+def labels(field: Field) -> tuple[tuple[str, str], ...]:
+    """Labels of Kubernetes, by which objects are selected."""
+    pairs = [(label_key(text, key), label(value)) for text, key, value in field.entries()]
+    return tuple((key, value) for key, value in pairs if key is not None and value is not None)
+
+
+def object_name(field: Field) -> str | None:
+    """The name of a Kubernetes object: a DNS subdomain (RFC 1123)."""
+    return field.text_matching(_OBJECT, "1 to 253 lower-case letters, digits, '-' or '.', as Kubernetes has it")
 
 
 def _printable(field: Field, expected: str, max_length: int) -> str | None:

@@ -15,6 +15,7 @@ _EXCLUDED_BY_MIRROR = {
     "match": "is never chosen: it gets copies",
     "modelRewrite": "gets the very request that the answering version gets",
     "pathRewrite": "gets the very request that the answering version gets",
+    "inferencePool": "gets its copies from the proxy, which asks nobody for an endpoint",
 }
 
 
@@ -40,7 +41,7 @@ def _name(item: Field) -> str:
 
 
 def _version(field: Field) -> Version | None:
-    known = ("name", "weight", "modelRewrite", "match", "gpuPools", "mirror", "loadBalancer")
+    known = ("name", "weight", "modelRewrite", "match", "gpuPools", "mirror", "loadBalancer", "inferencePool")
     fields = field.fields(*known, *upstreams.FIELDS)
     if fields is None:
         return None
@@ -52,6 +53,9 @@ def _version(field: Field) -> Version | None:
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
     servers = upstreams.read(fields)
+    fields.optional("inferencePool", _inference_pool, None)
+    if "inferencePool" in fields and (servers.endpoints or servers.grpc_endpoints):
+        field.at("inferencePool").error("says what the endpoints are, and there are others", "remove one of the two")
     return Version(
         name or "",
         fields.optional("weight", lambda f: f.integer(0, MAX_WEIGHT), int(not mirror)),
@@ -64,6 +68,16 @@ def _version(field: Field) -> Version | None:
         servers.grpc_endpoints,
         fields.optional("loadBalancer", load_balancer.read, None),
     )
+
+
+def _inference_pool(field: Field) -> None:
+    """Whose pods are the endpoints; ``kubernetes.pools_as_policies`` writes these instead, where they are known."""
+    fields = field.fields("name", "matchLabels")
+    if fields is not None:
+        name = fields.required("name", values.object_name, "name the InferencePool: name: llama")
+        fields.optional("matchLabels", values.labels, ())
+        message = "is known to a processor that watches it; for any other the endpoint is the policy's host:port"
+        field.warn(message, f"start extproc serve --kubernetes with --inference-pool NAMESPACE/{name or 'NAME'}")
 
 
 def _matches(field: Field) -> tuple[HeaderMatch, ...]:

@@ -148,3 +148,5 @@ class StepEvidence(msgspec.Struct):
     """Seconds for which all processors were heard."""
     versions: EvidenceByVersion = {}
     guards: list[GuardRecord] = []
+    fault: str = ""
+    """Why the last look at it failed; empty: it did not."""

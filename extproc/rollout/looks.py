@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from extproc.policy.rollout_plan import MEASURED, PROGRESSING, RolloutPlan, RolloutState
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import EvidenceByVersion, StepEvidence, VersionEvidence
-from extproc.rollout.steps import WAITING, Verdict, advance
+from extproc.rollout.steps import FAILING, WAITING, Verdict, advance
 
 TICK = 1.0
 """Seconds between two looks."""
@@ -29,6 +29,13 @@ class Question(Protocol):
     """Why there is no value."""
 
 
+class Say(Protocol):
+    """Logs a problem."""
+
+    def __call__(self, text: str, error: Exception | None = None) -> None:
+        """``error``: what it comes from, to be logged with its traceback."""
+
+
 class _OpenQuestion(NamedTuple):
     question: Question
     policy: str
@@ -40,8 +47,8 @@ class _OpenQuestion(NamedTuple):
 class RolloutLooks:
     """What one driver remembers from one look to the next."""
 
-    def __init__(self, ask: Callable[[str, str], Question], say: Callable[[str], None]) -> None:
-        """``ask(base, query)`` asks a Prometheus. ``say``: logs a problem."""
+    def __init__(self, ask: Callable[[str, str], Question], say: Say) -> None:
+        """``ask(base, query)`` asks a Prometheus."""
         self.steps: dict[str, StepEvidence] = {}
         """What was measured, by policy."""
         self._ask_query, self._say = ask, say
@@ -51,11 +58,14 @@ class RolloutLooks:
         self._passed = 0.0
         self._unheard = ""
         self._queried: dict[tuple[str, float], dict[str, float | str]] = {}
+        self._faults: dict[str, str] = {}
+        self._known_faults: dict[str, str] = {}
 
     def begin(self, policies: Sequence[Policy], unheard: str, now: float) -> None:
-        """A look at all rollouts begins. ``unheard``: why a processor can't be heard; empty: all are. ``now``: Unix
-        time.
+        """A look at all rollouts begins. ``unheard``: which processors can't be heard, and why; empty: all are heard.
+        ``now``: Unix time.
         """
+        self._known_faults, self._faults = self._faults, {}
         passed, self._last = now - (self._last if self._last is not None else now), now
         self._passed = 0.0 if unheard else max(0.0, min(passed, 2 * TICK))
         self._unheard = unheard
@@ -66,23 +76,46 @@ class RolloutLooks:
         self, plan: RolloutPlan | None, state: RolloutState, fresh: EvidenceByVersion, now: float
     ) -> tuple[RolloutState, Verdict]:
         """The state that follows, the same object where nothing changes, and what the guards say. ``fresh``: what was
-        counted since the last look.
+        counted since the last look, by those that are heard. Where they show that a guard is broken, it is, whatever
+        the others have counted; for everything else all are waited for. Raises nothing.
         """
+        try:
+            return self._look(plan, state, fresh, now)
+        except Exception as error:  # a bug that one policy meets must not stop the rollbacks of others
+            return state, Verdict(WAITING, self.fail(state.policy, error))
+
+    def fail(self, policy: str, error: Exception) -> str:
+        """Notes, and logs once, that the look at a policy's rollout has failed; what there is to say of it."""
+        text = self._faults[policy] = f"it could not be looked at: {type(error).__name__}: {error}"
+        if self._known_faults.get(policy) != text:
+            self._say(f"the rollout of {policy} stays as it is: {text}", error)
+        if policy in self.steps:
+            self.steps[policy].fault = text
+        return text
+
+    def _look(
+        self, plan: RolloutPlan | None, state: RolloutState, fresh: EvidenceByVersion, now: float
+    ) -> tuple[RolloutState, Verdict]:
         step = self._add(state, fresh)
         verdict = Verdict(WAITING, self._unheard)
         if plan is None:
             return state, verdict
-        if not self._unheard and state.phase in MEASURED:
+        if state.phase in MEASURED:
             from extproc.rollout.guards import judge  # numpy takes a tenth of a second to load
 
             queried: Mapping[str, float | str] = self._queried.get((state.policy, state.since), {})
-            verdict = judge(step, plan, state.percent, queried, now)
+            judged = judge(step, plan, state.percent, queried, now)
+            if not self._unheard:
+                verdict = judged
+            elif judged.word == FAILING:
+                verdict = Verdict(FAILING, f"{judged.reason}; {self._unheard}")
         return advance(state, plan, verdict, step.measured, now), verdict
 
     def _add(self, state: RolloutState, fresh: EvidenceByVersion) -> StepEvidence:
         step = self.steps.get(state.policy)
         if step is None or step.since != state.since:
             step = self.steps[state.policy] = StepEvidence(state.policy, state.since)
+        step.fault = ""
         if state.phase not in MEASURED:
             return step
         step.measured += self._passed

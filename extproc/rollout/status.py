@@ -42,6 +42,7 @@ def describe(policy: Policy, step: StepEvidence | None) -> dict[str, Any] | None
         "onFailure": "rollback" if plan.rolls_back else "pause",
         "weights": {version.name: version.weight / total if total else 0.0 for version in policy.answering},
         "measured": step.measured if step else 0.0,
+        "fault": step.fault if step else "",
         "requests": {version: counts.requests for version, counts in step.versions.items()} if step else {},
         "guards": [
             {

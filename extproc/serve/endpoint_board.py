@@ -62,7 +62,9 @@ class EndpointBoard:
         from extproc.picking.wanted_endpoints import picked_targets
 
         return {
-            (target.policy, target.version, target.pool): self.row.describe((*target.endpoints, *target.grpc_endpoints))
+            (target.policy, target.version, target.pool): self.row.describe(
+                (*target.present(grpc=False), *target.grpc_endpoints)
+            )
             for _, target in picked_targets(self._snapshot)
         }
 

@@ -53,6 +53,10 @@ class EndpointPicks:
             self._avoided[endpoint] = self._clock() + AVOIDED_FOR
             self._avoided_now = frozenset(self._avoided)
 
+    def waiting(self) -> dict[tuple[str, str, str], int]:
+        """Requests that wait for an endpoint, by policy, version and pool. Any thread may ask."""
+        return {} if self._made is None else self._made[1].queues.waiting()
+
     def avoided(self) -> frozenset[str]:
         """The endpoints that get nothing while others may; the same object while they are the same."""
         if self._avoided:
@@ -67,5 +71,5 @@ class EndpointPicks:
             from extproc.exchange.picks import Picks
 
             board = self._board()
-            self._made = board, Picks(board, self._unreachable, self.avoided)
+            self._made = board, Picks(board, self._unreachable, self.avoided, self._clock)
         return self._made

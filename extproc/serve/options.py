@@ -9,6 +9,9 @@ import msgspec
 
 from extproc.errors import SetupError
 
+_REPEATED = ("listen", "namespace", "inference_pool", "inference_pools_of")
+"""Flags that may be given more than once."""
+
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one processor; ``extproc serve --help`` explains each."""
@@ -19,6 +22,10 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Whether to read the policies of a cluster, too."""
     namespace: tuple[str, ...] = ()
     """Whose policies to read of it; none: all."""
+    inference_pool: tuple[str, ...] = ()
+    """InferencePools of a cluster to pick endpoints for, as ``namespace/name``."""
+    inference_pools_of: tuple[str, ...] = ()
+    """Services, as ``namespace/name``: all InferencePools of which they are the endpoint picker."""
     snapshot_directory: Path | None = None
     """Where they are kept for a start without the API server."""
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
@@ -52,6 +59,11 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The worker's own part of it, from 0."""
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether anything is read from a cluster."""
+        return self.kubernetes or bool(self.inference_pool or self.inference_pools_of)
+
+    @property
     def tls_files(self) -> tuple[Path | None, Path | None, Path | None]:
         """Certificate, key and clients' authority, as far as they are named."""
         return self.tls_cert, self.tls_key, self.tls_client_ca
@@ -67,18 +79,15 @@ class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
         words = ["serve"]
         for path in self.policies:
             words += ["-f", str(path)]
-        for one in self.listen:
-            words += ["--listen", one]
-        for name in self.namespace:
-            words += ["--namespace", name]
+        for name in _REPEATED:
+            for value in getattr(self, name):
+                words += [f"--{name.replace('_', '-')}", value]
         words += ["--kubernetes"] if self.kubernetes else []
         words += ["--supervised"] if self.supervised else []
         for field in msgspec.structs.fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("policies", "kubernetes", "namespace", "listen", "supervised") and value not in (
-                None,
-                "",
-            ):
+            said = ("policies", "kubernetes", "supervised", *_REPEATED)
+            if field.name not in said and value not in (None, ""):
                 words += [f"--{field.name.replace('_', '-')}", str(value)]
         return words
 

@@ -118,6 +118,6 @@ def _clusters(target: Target) -> dict[str, list[Port]]:
     """The ports of its servers by cluster: that for gRPC as well, where it has servers of its own."""
     tls = target.upstream.tls
     return {
-        target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.servers(grpc=grpc)]
+        target.cluster_of(grpc=grpc): [Port(e, tls.name_of(e) if tls else "") for e in target.present(grpc=grpc)]
         for grpc in (False, True)
     }

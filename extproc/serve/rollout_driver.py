@@ -18,15 +18,15 @@ from extproc.policy.snapshot import Snapshot
 from extproc.policyfile.rollout_files import RolloutFiles, describe_rollouts
 from extproc.rollout.looks import TICK, RolloutLooks
 from extproc.rollout.steps import reconcile
-from extproc.telemetry.measured_versions import MergedEvidence, ProcessEvidence
+from extproc.telemetry.measured_versions import Measured, MergedEvidence
 
 log = logging.getLogger(__name__)
 
 _STOP_PATIENCE = 2.0
 """Seconds that ``stop`` waits for a look that is under way."""
 
-Measure = Callable[[], Sequence[ProcessEvidence] | None]
-"""What each process has counted; None where one of them can't be heard."""
+Measure = Callable[[], Measured]
+"""What each process has counted."""
 
 
 class RolloutDriver:
@@ -74,21 +74,20 @@ class RolloutDriver:
         policies = self._snapshot().policies
         if not any(policy.rollout for policy in policies) and not self._files.state.exists():
             return
-        measured = self._measure()
-        fresh = self._merged.fresh(measured or ())
         if self._driving is None:
             self._driving = self._files.become_driver()
             if self._driving is None:
                 self._say("another process drives the rollouts of these policies")
                 return
             self._looks.steps = {step.policy: step for step in self._files.read_evidence()}
-        now = self._clock()
+        measured, now = self._measure(), self._clock()
         by_name = {policy.name: policy for policy in policies}
-        self._looks.begin(policies, "" if measured is not None else "a processor can't be heard", now)
+        self._looks.begin(policies, measured.unheard, now)
         with self._files.locked():
             before = self._files.read()
-            states = []
-            for state in reconcile(policies, before, now):
+            reconciled, states = reconcile(policies, before, now), []
+            fresh = self._merged.fresh(measured.processes, {state.policy: state.since for state in reconciled}, now)
+            for state in reconciled:
                 policy = by_name.get(state.policy)
                 if policy is not None:
                     state, _ = self._looks.look(policy.rollout, state, fresh.get(state.policy, {}), now)
@@ -119,8 +118,8 @@ class RolloutDriver:
             except Exception:  # a bug must not stop what can roll back
                 log.exception("rollouts could not be looked at")
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, error: Exception | None = None) -> None:
         """Logs what goes on for long only once."""
         if text != self._said:
-            log.warning("%s", text)
+            log.warning("%s", text, exc_info=error)
             self._said = text

@@ -68,7 +68,7 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         keys = read_session_keys(options.session_key)
-        self._cluster = _cluster_policies(options, self._on_reload, keys) if options.kubernetes else None
+        self._cluster = _cluster_policies(options, self._on_reload, keys) if options.in_cluster else None
         self._policy_watcher = self._cluster or PolicyWatcher(
             options.policies, on_reload=self._on_reload, locality=options.locality, session_keys=keys
         )
@@ -92,9 +92,9 @@ class Server:
             self._breakers.describe(self._policy_watcher.snapshot),
             self._board.endpoints(),
             self._board.collector(),
+            self._picks.waiting(),
         )
-        self._health = Health()
-        self._state = "starting"
+        self._health, self._state = Health(), "starting"
         self._timer: Timer | None = None
         self._recent, self._taps, self._spans = RecentTraffic(), OpenTaps(), ReceivedSpans()
         content = AdminContent(
@@ -220,7 +220,7 @@ class Server:
 
     def _new_rollout_driver(self) -> RolloutDriver | None:
         """None for a worker, whose supervisor drives the rollouts of all, and for a processor of a cluster."""
-        if self._options.supervised or self._options.kubernetes:
+        if self._options.supervised or self._options.in_cluster:
             return None
         return RolloutDriver(
             self._options.policies,
@@ -231,7 +231,7 @@ class Server:
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
         snapshot, paths = self._policy_watcher.snapshot, self._options.policies
-        if paths and not self._options.kubernetes:
+        if paths and not self._options.in_cluster:
             return describe_rollouts(RolloutFiles(paths), snapshot)
         # In a cluster the controller knows what was measured.
         return [one for policy in snapshot.policies if (one := describe(policy, None)) is not None]
@@ -275,15 +275,15 @@ def _cluster_policies(
 ) -> ClusterPolicies:
     try:
         from extproc.kubernetes.policy_source import ClusterPolicies
+        from extproc.kubernetes.pool_source import WantedPools
     except ModuleNotFoundError as error:
         raise not_installed(error, "kubernetes") from None
     return ClusterPolicies(
-        options.namespace,
-        options.policies,
-        options.snapshot_directory,
-        on_reload,
+        options.namespace if options.kubernetes else None,
+        *(options.policies, options.snapshot_directory, on_reload),
         locality=options.locality,
         session_keys=session_keys,
+        pools=WantedPools(options.inference_pool, options.inference_pools_of),
     )
 
 

@@ -9,24 +9,30 @@ import logging
 from collections.abc import Callable, Sequence
 from random import getrandbits
 from time import perf_counter
-from typing import Any, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import Closed, Event, RequestHeaders
 from extproc.exchange.breakers import Breakers, note_end
+from extproc.exchange.held_answer import HeldAnswer
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
 from extproc.exchange.observe import ObserveStream
 from extproc.exchange.request_outcome import ACCOUNTED
 from extproc.exchange.route import RouteStream, State
 from extproc.exchange.sampling import AdaptiveShares
-from extproc.grpc_server import Abort, Sender
+from extproc.exchange.waiting_pick import WaitingPick, patience
+from extproc.grpc_server import Abort, Sender, StatusCode
+from extproc.grpc_server.contract import HANDLER_FAILED
 from extproc.policy.breaker import Breaker, InFlight
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot
 from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.open_streams import OpenStreams
 from extproc.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from extproc.exchange.picks import Picks  # numpy takes a tenth of a second to load
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +82,7 @@ class ProcessHandler:
         self._ended: Abort | None = None
         self._streams = streams
         self._shares = shares
-        self._routing: RouteStream | None = None
+        self._routing: RouteStream | HeldAnswer | None = None
         self._observing: ObserveStream | None = None
         self._sender = sender
         self._on_observed = on_observed
@@ -182,9 +188,33 @@ class ProcessHandler:
             elif type(action) is Reject:
                 self._metrics.count_rejected(action.code)
                 replies.append(encode(action))
+            elif type(action) is WaitingPick:
+                self._hold(action, actions)
+                return []
             else:
                 self._note(cast("Note | LoadReport", action))
         return replies
+
+    def _hold(self, one: WaitingPick, actions: Sequence[Action]) -> None:
+        """The request waits for an endpoint, and with it those of ``actions`` that come after ``one``."""
+        queues = cast("Picks", self._picks).queues
+        self._routing = HeldAnswer(cast("RouteStream", self._routing), queues, one, tuple(actions))
+        queues.hold(one, patience(self._sender.metadata), self._resume, self._sender.call_later)
+
+    def _resume(self) -> None:
+        """The request waits no longer."""
+        held = self._routing
+        if self._ended is not None or not isinstance(held, HeldAnswer):
+            return
+        try:
+            self._routing = held.stream
+            replies = self._act(held.finish())
+        except Exception:
+            self._metrics.count_error("internal")
+            log.exception("the reply to a request that waited could not be made")
+            self._sender.end(Abort(StatusCode.INTERNAL, HANDLER_FAILED))
+        else:
+            self._sender.reply(replies, done=self.done)
 
     def _note(self, action: Note | LoadReport) -> None:
         if type(action) is LoadReport:

@@ -30,7 +30,7 @@ from extproc.serve.run_directory import RunDirectory
 from extproc.serve.shared_board import SharedBoard
 from extproc.serve.signals import signal_queue
 from extproc.serve.worker import Worker
-from extproc.telemetry.measured_versions import ProcessEvidence, encode_report
+from extproc.telemetry.measured_versions import Measured, encode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport, merge_reports
 from extproc.telemetry.serving_gauges import ServingGauges
@@ -62,7 +62,7 @@ class Supervisor:
             self._recent,
             self._tap,
             self._rollouts,
-            lambda: encode_report(self._evidence() or ()),
+            lambda: encode_report(self._evidence()),
             spans=lambda: [span for worker in self._workers for span in worker.spans()],
         )
         self._admin = AdminServer(options.admin, content)  # it may raise: before there is a directory to remove
@@ -71,7 +71,7 @@ class Supervisor:
         self._workers = [Worker(number, options, directory) for number in range(options.workers)]
         self._state = _STARTING
         self._rollout_driver = None
-        if self._policy_watcher is not None and not options.kubernetes:
+        if self._policy_watcher is not None and not options.in_cluster:
             watcher = self._policy_watcher
             self._rollout_driver = RolloutDriver(
                 options.policies, lambda: watcher.snapshot, self._evidence, self._reload
@@ -167,11 +167,12 @@ class Supervisor:
         for worker in self._workers:
             worker.send_signal(signal.SIGHUP)
 
-    def _evidence(self) -> list[ProcessEvidence] | None:
-        """What each worker has counted for verdicts on rollouts; None where one of them does not answer."""
-        found = [worker.evidence() for worker in self._workers]
-        heard = [evidence for evidence in found if evidence is not None]
-        return [process for evidence in heard for process in evidence] if len(heard) == len(found) else None
+    def _evidence(self) -> Measured:
+        """What each worker has counted for verdicts on rollouts."""
+        found = [(worker.name, worker.evidence()) for worker in self._workers]
+        silent = ", ".join(name for name, measured in found if measured is None)
+        processes = [process for _, measured in found if measured is not None for process in measured.processes]
+        return Measured(processes, silent and f"{silent} can't be heard")
 
     def _rollouts(self) -> Sequence[Mapping[str, Any]]:
         return self._rollout_driver.status() if self._rollout_driver is not None else ()

@@ -24,7 +24,7 @@ from extproc.errors import SetupError
 from extproc.serve.child_process import ChildProcess
 from extproc.serve.options import ServeOptions
 from extproc.serve.restart_backoff import RestartBackoff
-from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
+from extproc.telemetry.measured_versions import Measured, decode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import TrafficReport
 from extproc.telemetry.spans import Span, decode_spans
@@ -125,7 +125,7 @@ class Worker:
         except (Unreachable, msgspec.MsgspecError):
             return None
 
-    def evidence(self) -> list[ProcessEvidence] | None:
+    def evidence(self) -> Measured | None:
         """Its ``/evidence`` for verdicts on rollouts; None where there is no answer."""
         try:
             return decode_report(self._get("/evidence"))

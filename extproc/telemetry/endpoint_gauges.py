@@ -92,12 +92,17 @@ def merged(processes: Sequence[EndpointsByTarget]) -> EndpointsByTarget:
     return {target: states for each in processes for target, states in each.items()}
 
 
-def rows(targets: Mapping[tuple[str, str, str], Sequence[EndpointState]]) -> list[dict[str, object]]:
-    """For documents: a row for each endpoint of each target, with its share of the target's picks."""
+def rows(
+    targets: Mapping[tuple[str, str, str], Sequence[EndpointState]], queued: Mapping[tuple[str, str, str], int]
+) -> list[dict[str, object]]:
+    """For documents: a row for each endpoint of each target, with its share of the target's picks, and how many
+    requests wait for one of the target's.
+    """
     found = []
     for (policy, version, pool), states in sorted(targets.items()):
         picks = sum(state.picks for state in states)
         for state in states:
-            names = {"policy": policy, "version": version or NONE, "gpu_pool": pool or NONE}
-            found.append(names | msgspec.structs.asdict(state) | {"share": state.picks / picks if picks else None})
+            row: dict[str, object] = {"policy": policy, "version": version or NONE, "gpu_pool": pool or NONE}
+            row |= msgspec.structs.asdict(state) | {"share": state.picks / picks if picks else None}
+            found.append(row | {"queued": queued.get((policy, version, pool), 0)})
     return found

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from extproc.apis import TABLE
-from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Observed
+from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, SHED, Observed, ObservedPick
 from extproc.policy.snapshot import NONE, OTHER
 from extproc.telemetry.histogram import Histogram
 
@@ -102,11 +102,23 @@ def attributes(observed: Observed) -> Attributes:
         "aimesh.gpu_pool": _named(observed.gpu_pool),
         "aimesh.cohort": observed.cohort,
         "aimesh.caller": observed.caller,
+        **_of_pick(observed.pick),
         "aimesh.time_to_first_token": observed.first_token,
         "aimesh.time_per_output_token": observed.per_token,
         "aimesh.output_tokens_estimated": None if reported else observed.output_tokens,
     }
     return {key: value for key, value in values.items() if value is not None and value != ""}
+
+
+def _of_pick(pick: ObservedPick | None) -> dict[str, str]:
+    if pick is None:
+        return {}
+    return {
+        "aimesh.picking.by": pick.by,
+        "aimesh.picking.endpoint": pick.picked,
+        "aimesh.picking.served": pick.served,
+        "aimesh.picking.outcome": pick.outcome,
+    }
 
 
 def _named(label: str) -> str:

@@ -23,7 +23,7 @@ from extproc.telemetry.recent_traffic_by_caller import (
     group_rows,
     limit_callers,
 )
-from extproc.telemetry.serving_gauges import merged_breakers
+from extproc.telemetry.serving_gauges import merged_breakers, merged_queues
 
 MAX_CALLERS = 12
 """Callers that are shown by name."""
@@ -91,7 +91,8 @@ def build_document(
             for name, found in merged_breakers((*metrics.servings, metrics.serving())).items()
         ],
         "endpoints": endpoint_gauges.rows(
-            endpoint_gauges.merged([each.endpoints for each in (*metrics.servings, metrics.serving())])
+            endpoint_gauges.merged([each.endpoints for each in (*metrics.servings, metrics.serving())]),
+            merged_queues((*metrics.servings, metrics.serving())),
         ),
         "step": SLICE_SECONDS,
         "points": list(_points(report, query.since)),

@@ -9,7 +9,9 @@ after the client has its answer.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from math import inf
 
 import msgspec
 
@@ -32,7 +34,9 @@ _GENERATING = frozenset(
 """Operations whose answers are generated text: empty ones, and those of which a server counts no tokens, count too."""
 
 _REMEMBERED = 600
-"""Times for which a process is known that is not told of: EndpointSlices may lose an endpoint, and find it again."""
+"""Looks for which a process is known that is not heard: EndpointSlices may lose an endpoint, and find it again. Looks
+are a second apart at least, so that a process which is younger in seconds was not forgotten.
+"""
 
 
 class ProcessEvidence(msgspec.Struct):
@@ -41,6 +45,15 @@ class ProcessEvidence(msgspec.Struct):
     process: str
     """Another one for each start."""
     policies: dict[str, EvidenceByVersion] = {}
+    age: float = inf
+    """Seconds since its start."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What processes have counted. ``unheard``: of which that is not known, and why; empty: these are all."""
+
+    processes: Sequence[ProcessEvidence] = ()
+    unheard: str = ""
 
 
 class MeasuredVersions:
@@ -48,6 +61,7 @@ class MeasuredVersions:
 
     def __init__(self) -> None:
         self._evidence = ProcessEvidence(os.urandom(8).hex())
+        self._started = time.monotonic()
         self._policies: frozenset[str] = frozenset()
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
@@ -96,7 +110,8 @@ class MeasuredVersions:
 
     def report(self) -> bytes:
         """For ``decode_report``. Encoding holds the GIL throughout, so it sees no half-made change."""
-        return encode_report([self._evidence])
+        self._evidence.age = time.monotonic() - self._started
+        return encode_report(Measured((self._evidence,)))
 
     def _of(self, note: Observed | RequestAccount) -> VersionEvidence:
         versions = self._evidence.policies.setdefault(note.policy, {})
@@ -116,41 +131,50 @@ def _generates(observed: Observed) -> bool:
     return (observed.api, observed.operation) in _GENERATING or is_session(observed.api, observed.operation)
 
 
-def encode_report(processes: Sequence[ProcessEvidence]) -> bytes:
+def encode_report(measured: Measured) -> bytes:
     """What processes have counted that answer as one."""
-    return _ENCODER.encode(processes)
+    return _ENCODER.encode(measured)
 
 
-def decode_report(report: bytes) -> list[ProcessEvidence]:
+def decode_report(report: bytes) -> Measured:
     """What ``encode_report`` was given. Raises ``msgspec.MsgspecError``."""
     return _DECODER.decode(report)
 
 
 class MergedEvidence:
-    """What all processes together count, from one time to the next."""
+    """What all processes together count, from one look to the next."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[ProcessEvidence, int]] = {}
-        """By process: what it had counted, and at which time it was told of last."""
-        self._times = 0
+        """By process: what it had counted, and at which look it was heard last."""
+        self._steps: dict[str, tuple[float, int]] = {}
+        """By policy: when its step began, and the first look at it."""
+        self._looks = 0
 
-    def fresh(self, measured: Sequence[ProcessEvidence]) -> dict[str, EvidenceByVersion]:
-        """What was counted since the last time, by policy: by a process that is new, all that it has counted; by one
-        that was missing for a while, what it has counted since then.
+    def fresh(
+        self, processes: Sequence[ProcessEvidence], since: Mapping[str, float], now: float
+    ) -> dict[str, EvidenceByVersion]:
+        """What those that are heard have counted since they were heard last, by policy; a new one, since its start.
 
-        ``measured``: of every process; none at all: they can't be heard, and what they count is not lost.
+        ``since``: when the present step of each policy began. What a process has counted partly in another step is left
+        out: one that was silent when the step began, or is not new and was not known. ``now``: Unix time.
         """
+        self._looks += 1
+        steps = {policy: (began, self._looks) for policy, began in since.items()}
+        self._steps = steps | {name: step for name, step in self._steps.items() if step[0] == since.get(name)}
         found: dict[str, EvidenceByVersion] = {}
-        self._times += 1
-        for process in measured:
-            before, _ = self._seen.get(process.process, (None, 0))
-            self._seen[process.process] = process, self._times
+        for process in processes:
+            before, heard = self._seen.get(process.process, (None, 0))
+            self._seen[process.process] = process, self._looks
             for policy, versions in new_evidence(process, before).items():
-                for version, counts in versions.items():
+                began, first = self._steps.get(policy, (0.0, 0))
+                if before is None:
+                    in_step = process.age < _REMEMBERED and now - process.age >= began
+                else:
+                    in_step = heard >= first - 1
+                for version, counts in versions.items() if in_step else ():
                     found.setdefault(policy, {}).setdefault(version, VersionEvidence()).add(counts)
-        if measured:
-            oldest = self._times - _REMEMBERED
-            self._seen = {name: seen for name, seen in self._seen.items() if seen[1] >= oldest}
+        self._seen = {name: seen for name, seen in self._seen.items() if self._looks - seen[1] <= _REMEMBERED}
         return found
 
 
@@ -168,4 +192,4 @@ def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[s
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[ProcessEvidence])
+_DECODER = msgspec.msgpack.Decoder(Measured)

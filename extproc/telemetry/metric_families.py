@@ -22,6 +22,8 @@ PER_TOKEN_BUCKETS = (
     *(0.06, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5),
 )
 """Seconds between two tokens, from a thousand tokens a second to less than one in two seconds."""
+QUEUE_BUCKETS = (0.01, 0.02, 0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 1.5, 2.5, 5, 7.5, 10, 20, 45)
+"""Seconds for which a request waits for an endpoint; more than three quarters of a message timeout are none."""
 MESSAGE_BUCKETS = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1)
 """Seconds of the processor's time for one ext_proc message."""
 
@@ -61,6 +63,10 @@ COUNTERS: dict[str, tuple[str, Labels]] = {
         "Requests with a picked endpoint that have ended, by who answered: picked, fallback, other, nobody.",
         ("policy", "version", "gpu_pool", "by"),
     ),
+    "inference_queue_requests": (
+        "Requests that found every endpoint saturated and were to wait for one, by what came of it.",
+        ("policy", "outcome"),
+    ),
     "inference_unmatched": ("Requests that passed on unrouted, by reason.", ("reason",)),
     "inference_rejected": ("Requests that were answered with an error and went no further, by its code.", ("code",)),
     "inference_caller_requests": ("Requests by the caller's verified identity.", ("caller",)),
@@ -84,6 +90,11 @@ HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
         "Between two tokens of a streamed answer, on its average.",
         ("model", "version", "gpu_pool", "estimated"),
         PER_TOKEN_BUCKETS,
+    ),
+    "inference_queue_seconds": (
+        "For which requests waited for an endpoint with room, whatever came of it.",
+        ("policy",),
+        QUEUE_BUCKETS,
     ),
     "extproc_message_duration_seconds": ("Processor's time for one ext_proc message.", ("phase",), MESSAGE_BUCKETS),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,7 @@ from extproc.exchange.notes import (
     RequestAccount,
     Served,
     Unmatched,
+    Waited,
 )
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
@@ -91,23 +92,7 @@ class Metrics(Collector):
 
     def note(self, note: Note) -> None:
         """Counts a note of an exchange."""
-        match note:
-            case Observed():
-                self._observed(note)
-            case RequestAccount():
-                self._account(note)
-            case Unmatched():
-                self._count("inference_unmatched", (note.reason,))
-            case Fault():
-                self.count_error(note.reason)
-            case Diverted():
-                self._count("inference_diverted", (note.policy, note.version or NONE, note.to))
-            case Picked():
-                self._count("inference_picks", (*_target(note), note.outcome))
-            case Served():
-                self._count("inference_picks_served", (*_target(note), note.by))
-            case CustomSample():
-                self.series.note(note, monotonic())
+        _COUNTED_BY[type(note)](self, note)
 
     def _observed(self, note: Observed) -> None:
         labels = (note.model, note.version, note.gpu_pool)
@@ -131,6 +116,20 @@ class Metrics(Collector):
                 self._count("inference_tokens", (*labels, kind, how), count * times)
         if note.error and note.error not in _NOT_COUNTED:
             self._count("inference_errors", (*labels, note.error), times)
+
+    def _diverted(self, note: Diverted) -> None:
+        self._count("inference_diverted", (note.policy, note.version or NONE, note.to))
+
+    def _picked(self, note: Picked) -> None:
+        self._count("inference_picks", (note.policy, note.version or NONE, note.gpu_pool or NONE, note.outcome))
+
+    def _served(self, note: Served) -> None:
+        self._count("inference_picks_served", (note.policy, note.version or NONE, note.gpu_pool or NONE, note.by))
+
+    def _waited(self, note: Waited) -> None:
+        self._count("inference_queue_requests", (note.policy, note.outcome))
+        if note.seconds is not None:
+            self._histogram("inference_queue_seconds", (note.policy,)).observe(note.seconds)
 
     def _account(self, note: RequestAccount) -> None:
         self._request(note, "access_log")
@@ -236,9 +235,18 @@ class Metrics(Collector):
         return histograms[key]
 
 
-def _target(note: Picked | Served) -> Labels:
-    return note.policy, note.version or NONE, note.gpu_pool or NONE
-
+# Not match: to say that a note is of another class takes as long as counting it does.
+_COUNTED_BY: dict[type[Note], Callable[[Metrics, Any], None]] = {
+    Observed: Metrics._observed,
+    RequestAccount: Metrics._account,
+    Unmatched: lambda metrics, note: metrics._count("inference_unmatched", (note.reason,)),
+    Fault: lambda metrics, note: metrics.count_error(note.reason),
+    Diverted: Metrics._diverted,
+    Picked: Metrics._picked,
+    Served: Metrics._served,
+    Waited: Metrics._waited,
+    CustomSample: lambda metrics, note: metrics.series.note(note, monotonic()),
+}
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(State)

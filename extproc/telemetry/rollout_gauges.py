@@ -15,7 +15,8 @@ else:
 
 _VERDICTS = {"failing": -1, "waiting": 0, "passing": 1}
 STEP, VERDICT, PHASE = "inference_rollout_step", "inference_rollout_verdict", "inference_rollout_phase"
-NAMES = (STEP, VERDICT, PHASE)
+FAULT = "inference_rollout_fault"
+NAMES = (STEP, VERDICT, PHASE, FAULT)
 _PHASES = get_args(Phase)
 
 
@@ -48,7 +49,10 @@ class RolloutGauges(Collector):
         text = "What a guard says in the present step: 1 it holds, 0 not known yet, -1 it is broken."
         verdict = GaugeMetricFamily(VERDICT, text, labels=(*labels, "guard"))
         phase = GaugeMetricFamily(PHASE, "1: the phase of the rollout; 0: it is in another.", labels=(*labels, "phase"))
+        text = "1: the last look at the rollout failed, so that it stays as it is; 0: it did not."
+        fault = GaugeMetricFamily(FAULT, text, labels=labels)
         for rollout in self._rollouts:
+            fault.add_metric((rollout["policy"], rollout["to"]), bool(rollout["fault"]))
             step.add_metric((rollout["policy"], rollout["to"]), rollout["percent"])
             for name in _PHASES:
                 phase.add_metric((rollout["policy"], rollout["to"], name), name == rollout["phase"])
@@ -58,3 +62,4 @@ class RolloutGauges(Collector):
         yield step
         yield verdict
         yield phase
+        yield fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
@@ -29,7 +30,17 @@ POOL_GAUGES = {
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
 LIMIT, IN_FLIGHT, ADMITS = "inference_concurrency_limit", "inference_in_flight", "inference_target_admits"
-NAMES = (UP, POOL_INFO, LIMIT, IN_FLIGHT, ADMITS, *(name for name, _ in POOL_GAUGES.values()), *endpoint_gauges.NAMES)
+QUEUED = "inference_queue_waiting"
+NAMES = (
+    UP,
+    POOL_INFO,
+    LIMIT,
+    IN_FLIGHT,
+    ADMITS,
+    QUEUED,
+    *(name for name, _ in POOL_GAUGES.values()),
+    *endpoint_gauges.NAMES,
+)
 
 
 class ServingGauges(msgspec.Struct, array_like=True):
@@ -49,6 +60,8 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """Those that are picked, as the board has them, which all processes of a replica share."""
     collector: CollectorGauges | None = None
     """None: another process keeps it, or none is needed."""
+    queued: dict[TargetName, int] = {}
+    """Requests that wait for an endpoint of the target."""
 
 
 def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str]]]:
@@ -58,6 +71,14 @@ def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tupl
         for name, (limit, in_flight, state) in each.breakers.items():
             limits, flying, states = found.get(name, (0.0, 0.0, []))
             found[name] = (limits + limit, flying + in_flight, [*states, state])
+    return dict(sorted(found.items()))
+
+
+def merged_queues(processes: Sequence[ServingGauges]) -> dict[TargetName, int]:
+    """How many wait in all of them."""
+    found: Counter[TargetName] = Counter()
+    for each in processes:
+        found.update(each.queued)
     return dict(sorted(found.items()))
 
 
@@ -90,6 +111,10 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
         in_flight.add_metric(_labels(name), present)
         admits.add_metric(_labels(name), sum(state not in (EJECTED, PROBING) for state in states) / len(states))
     yield from (limit, in_flight, admits)
+    queued = GaugeMetricFamily(QUEUED, "Requests that wait for an endpoint of it with room.", labels=labels)
+    for name, waiting in merged_queues(processes).items():
+        queued.add_metric(_labels(name), waiting)
+    yield queued
     for key, (metric, text) in POOL_GAUGES.items():
         gauge = GaugeMetricFamily(metric, text, labels=("gpu_pool",))
         for pool in sorted({pool for each in processes for pool, known in each.pools.items() if key in known}):

@@ -81,7 +81,13 @@ def gateway(snapshot: Snapshot, plan: Plan, policies: Mapping[str, str], options
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(options),
-        "spec": {"selector": labels(options.gateway), "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+        "spec": {
+            "selector": labels(options.gateway),
+            "ports": [
+                {"name": "http", "port": 80, "targetPort": "http"},
+                {"name": "http-admin", "port": PROBE_PORT, "targetPort": "probes"},  # where a controller finds it
+            ],
+        },
     }
     yield {
         "apiVersion": "policy/v1",

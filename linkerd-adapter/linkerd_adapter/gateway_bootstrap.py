@@ -15,6 +15,7 @@ PROBE_ROUTES = (
     ("/metrics", PROCESSOR_ADMIN, "/metrics"),
     ("/healthz", PROCESSOR_ADMIN, "/healthz"),
     ("/readyz", PROCESSOR_ADMIN, "/readyz"),
+    ("/evidence", PROCESSOR_ADMIN, "/evidence"),
     ("/envoy/ready", ENVOY_ADMIN, "/ready"),
     ("/envoy/metrics", ENVOY_ADMIN, "/stats/prometheus"),
 )

@@ -18,6 +18,9 @@ from linkerd_adapter.plan import Addresses, Plan, UnrenderableError
 from linkerd_adapter.routes import MAX_RULES, http_routes
 from linkerd_adapter.services import MODE, has_circuit_breaker, services
 
+ROLLOUTS = "rollouts.json"
+"""The file that tells processors how far rollouts have come, in the directory of their policies."""
+
 
 class Rendered(msgspec.Struct, frozen=True):
     """Manifests in the order in which they are to be applied, and what their reader should know."""
@@ -27,7 +30,9 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 def render(snapshot: Snapshot, policies: Mapping[str, str], options: Options) -> Rendered:
-    """``policies``: the texts of the policy files, by name. Raises ``UnrenderableError`` for what Linkerd can't do."""
+    """``policies``: the texts of the policy files, by name, and of ``ROLLOUTS``, if any. Raises ``UnrenderableError``
+    for what Linkerd can't do.
+    """
     made = plan.make(snapshot, options.gateway.namespace)
     _check_loops(made, options.gateway)
     manifests = [
@@ -50,8 +55,9 @@ def namespace(snapshot: Snapshot) -> str:
 
 
 def files(policies: Mapping[str, str]) -> dict[str, str]:
-    """The same files by names that a ConfigMap may have, in their order."""
-    found: dict[str, str] = {}
+    """The same files by names that a ConfigMap may have, in their order; ``ROLLOUTS`` keeps its name."""
+    found = {ROLLOUTS: policies[ROLLOUTS]} if ROLLOUTS in policies else {}
+    policies = {path: text for path, text in policies.items() if path != ROLLOUTS}
     digits = len(str(len(policies)))
     for number, (path, text) in enumerate(policies.items()):
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.rpartition("/")[2]).lstrip(".-") or "policy.yaml"
@@ -125,7 +131,10 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
             "gateway of `extproc render envoy` does"
         )
     if policy.picking:
-        yield "Linkerd's proxies choose servers by themselves, not by picking; a gateway of `extproc render envoy` does"
+        yield (
+            "Linkerd's proxies do not look at which server was picked, and choose by latency; a meshed gateway of "
+            "`extproc render envoy` reaches picked pods by their addresses (docs/picking.md)"
+        )
     apex = made.apex_of(policy)
     for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
         if isinstance(backend.behind, Addresses):

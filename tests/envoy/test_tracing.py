@@ -92,6 +92,21 @@ def test_a_span_is_the_child_of_what_the_client_sent(start: Any, model: ModelSer
     assert served.metric('extproc_spans_total{result="exported"}') == 1
 
 
+def test_a_span_tells_which_server_was_picked(start: Any, policy: Path, model: ModelServer, receiver: Receiver) -> None:
+    with policy.open("a") as file:
+        file.write("  picking: {by: least-loaded}\n")
+    envoy, _ = start(tracing=True, message_timeout=20.0)
+    assert envoy.ask("llama-3-8b", traceparent=CONTEXT, x_gateway_destination_endpoint="10.9.9.9:1").status == 200
+    (span,) = ours(receiver)
+    wanted = {
+        "aimesh.picking.by": "least-loaded",
+        "aimesh.picking.endpoint": model.address,
+        "aimesh.picking.served": model.address,
+        "aimesh.picking.outcome": "picked",
+    }
+    assert values(span.attributes).items() >= wanted.items()
+
+
 def test_an_unsampled_request_has_no_span_and_one_without_a_context_its_own_trace(
     start: Any, receiver: Receiver
 ) -> None:

@@ -67,6 +67,21 @@ class Echo:
             raise ValueError("on close")
 
 
+class Delayed(Echo):
+    """Answers some of its messages later: as many replies of a mebibyte as the message says."""
+
+    def receive(self, message: bytes) -> Sequence[bytes]:
+        if not message.startswith(b"delayed"):
+            return super().receive(message)
+        self._send.call_later(0.01, lambda: self._reply(message))
+        return ()
+
+    def _reply(self, message: bytes) -> None:
+        what, _, count = message.partition(b":")
+        self.done = what == b"delayed"
+        self._send.reply([b"x" * (1 << 20)] * int(count), done=self.done)
+
+
 class Feed:
     """Requests that are sent one by one while the stream is open."""
 
@@ -97,3 +112,9 @@ class PlainSender:
 
     def end(self, abort: Abort) -> None:
         self._ended(abort)
+
+    def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
+        raise AssertionError(replies, done)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        raise AssertionError(seconds, callback)

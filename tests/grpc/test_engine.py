@@ -12,7 +12,7 @@ import pytest
 
 from extproc.errors import SetupError
 from extproc.grpc_server import ENGINES, MAX_MESSAGE, Abort, Handler, Name, Sender, StatusCode, create
-from tests.grpc.echo import ECHO, Echo, Feed
+from tests.grpc.echo import ECHO, Delayed, Echo, Feed
 from tests.grpc.running import running
 from tests.waiting import until
 
@@ -30,6 +30,12 @@ def engine(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def echo(log: list[str], engine: Name) -> Iterator[Any]:
     with running({ECHO: lambda send: Echo(send, log)}, engine=engine) as server:
+        yield server
+
+
+@pytest.fixture
+def delayed(log: list[str], engine: Name) -> Iterator[Any]:
+    with running({ECHO: lambda send: Delayed(send, log)}, engine=engine) as server:
         yield server
 
 
@@ -52,6 +58,41 @@ def test_the_handler_ends_the_stream(echo: Any, log: list[str]) -> None:
     assert call.code() is grpc.StatusCode.OK
     feed.half_close()
     until(lambda: log == ["closed"])
+
+
+def test_a_reply_that_comes_later_ends_the_stream_when_it_is_read(delayed: Any, log: list[str]) -> None:
+    for count in (0, 1, 5):
+        feed = Feed()
+        call = delayed.open(ECHO)(iter(feed))
+        feed.send(b"delayed:%d" % count)
+        assert [len(reply) for reply in call] == [1 << 20] * count
+        assert call.code() is grpc.StatusCode.OK
+        feed.half_close()
+        until(lambda: log == ["closed"])
+        log.clear()
+
+
+def test_a_stream_goes_on_after_a_reply_that_came_later(delayed: Any) -> None:
+    feed = Feed()
+    call = delayed.open(ECHO)(iter(feed))
+    feed.send(b"delayed part:1")
+    assert len(next(call)) == 1 << 20
+    feed.send(b"a")
+    assert next(call) == b"a"
+    feed.half_close()
+    assert list(call) == []
+
+
+def test_a_reply_that_comes_after_the_client_has_left(delayed: Any, log: list[str]) -> None:
+    feed = Feed()
+    call = delayed.open(ECHO)(iter(feed))
+    feed.send(b"a")
+    assert next(call) == b"a"
+    feed.send(b"delayed:1")
+    call.cancel()
+    feed.half_close()
+    until(lambda: log == ["closed"])
+    assert list(delayed.open(ECHO)(iter([b"end"]))) == [b"end"]
 
 
 def test_pushed_from_another_thread(echo: Any) -> None:

@@ -58,7 +58,7 @@ class Served:
 
     def __init__(self, budget: MemoryBudget | None = None) -> None:
         self.handlers: list[Noted] = []
-        self.service = service = CallServices({PATH.encode(): self._handler}, LoopLag(), lambda _, __: None)
+        self.service = service = CallServices({PATH.encode(): self._handler}, LoopLag(), _ignore, _ignore)
         self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), budget)
 
     def _handler(self, send: Sender) -> Handler:
@@ -103,6 +103,10 @@ class Whole(Stream):
 
     def lost(self) -> None:
         self.losses += 1
+
+
+def _ignore(*_: object) -> None:
+    """Nothing is posted, or called later."""
 
 
 def whole(answer: bytes | None = None) -> tuple[Connection, list[Whole]]:

@@ -13,6 +13,8 @@ import yaml
 from extproc.cli.main import main
 from extproc.errors import SetupError
 from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.load_balancer import LoadBalancer
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, RetryBudget, Snapshot, Sticky, Version
 from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 from extproc.policyfile import loader
@@ -83,6 +85,21 @@ SNAPSHOTS = {
                 "r", host="r", models=("r",), versions=(Version("v1", upstream=Upstream(None, PathRewrite("/v1"))),)
             ),
         ),
+    ),
+    "picking": Snapshot(
+        (
+            Policy("p", host="p", models=("p",), picking=Picking(), versions=(Version("v1"), Version("v2"))),
+            Policy(
+                "q",
+                host="q",
+                picking=Picking("session"),
+                gpu=Requirement(),
+                load_balancer=LoadBalancer("consistentHash", "x-user"),
+                reject_without_gpu=False,
+                versions=(Version("v1"),),
+            ),
+        ),
+        GPUS,
     ),
     "demo": loader.load([ROOT / "tests" / "istioctl" / "demo.yaml"]).snapshot,
 }

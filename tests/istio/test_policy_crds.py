@@ -26,6 +26,7 @@ COLUMNS = [
 POLICIES = (
     ROOT / "istio" / "policy.yaml",
     ROOT / "istio" / "rendered" / "multi-cluster.policy.yaml",
+    ROOT / "istio" / "rendered" / "inference-pool.policy.yaml",
     ROOT / "istio" / "examples" / "model-inference-policy.yaml",
     ROOT / "extproc" / "demo" / "policy.yaml",
 )

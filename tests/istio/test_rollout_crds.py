@@ -1,4 +1,4 @@
-"""The CRD of policies takes and refuses the rollouts that `extproc check` takes and refuses."""
+"""The CRD of policies takes and refuses the rollouts and `weightsFrom` that `extproc check` takes and refuses."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ rollout:
   - {metric: outputTokens, quantile: 50, relativeTo: v1, minRatio: 0.5}
   - {metric: outputTokens, quantile: 50, min: 20}
   - {promql: a, min: 1, max: 2}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: chat, backends: {v1: chat-primary, v2: chat-canary}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {virtualService: chat.x, backends: {v2: b}}}
 """
 BAD = """
 {versions: [{name: v1, weight: 1}, {name: v2, weight: 0}], rollout: {to: v2}}
@@ -52,6 +56,28 @@ BAD = """
 {versions: [{name: v1}, {name: v2}], rollout: {to: v2, guards: [{metric: errors, max: 1%}], onFailure: abort}}
 ---
 {versions: [{name: v1}, {name: v2}], rollout: {to: v2, guards: [{metric: errors, max: 1%}], prometheus: "a:9090"}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {backends: {v1: a}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: a}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: a, backends: {}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: a, virtualService: a, backends: {v1: a}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: A, backends: {v1: a}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: a, backends: {v1: a b}}}
+---
+{versions: [{name: v1}, {name: v2}], weightsFrom: {httpRoute: a, backends: {v3: a}}}
+---
+{versions: [{name: v1}, {name: m, mirror: 5}], weightsFrom: {httpRoute: a, backends: {m: a}}}
+---
+{weightsFrom: {httpRoute: a, backends: {v1: a}}}
+---
+versions: [{name: v1}, {name: v2}]
+rollout: {to: v2, guards: [{metric: errors, max: 1%}]}
+weightsFrom: {httpRoute: a, backends: {v1: a}}
 """
 BAD_GUARDS = """
 

@@ -24,6 +24,8 @@ PAUSE = 0.02
 """Seconds between an answer and the same client's next request."""
 BY_ADDRESS = {f"{pod.address}:8080": pod for pod in PODS}
 MODELS = {service.name: f"{service.name}-7b" for service in SERVICES}
+PICKED = "x-gateway-destination-endpoint"
+TOLD = ("x-model-version", "x-gpu-pool", PICKED)
 
 
 class Answer(NamedTuple):
@@ -177,7 +179,7 @@ def _as_decided(answer: Answer) -> bool:
 
 async def _answer(pod: str, request: web.Request) -> web.Response:
     await request.read()
-    told = {name: request.headers[name] for name in ("x-model-version", "x-gpu-pool") if name in request.headers}
+    told = {name: request.headers[name] for name in TOLD if name in request.headers}
     said = {"told": told, "request": request.headers.get("x-request-id", "")}
     answer = {"choices": [{"message": {"role": "assistant", "content": "hi"}}]}
     usage = {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}

@@ -12,6 +12,7 @@ import pytest
 from extproc.kubernetes import api
 from extproc.kubernetes.api import POLICIES, Api, ApiFailure, NoCredentials, Resource
 from tests.kubernetes.control_plane import ControlPlane
+from tests.waiting import until
 
 T = TypeVar("T")
 pytestmark = pytest.mark.timeout(300)
@@ -132,6 +133,27 @@ def test_a_watch_ends_by_itself_with_a_bookmark(
         return [event.type async for event in api.watch(POLICIES, namespace, listed.resource_version)]
 
     assert set(run(watch)) <= {"BOOKMARK"}
+
+
+def test_a_watch_from_where_the_server_has_forgotten_the_changes(admin: ControlPlane, namespace: str) -> None:
+    async def change(api: Api) -> str:
+        listed = await api.list(POLICIES, namespace)
+        await api.apply(POLICIES, policy(namespace, port=1), "test")
+        return listed.resource_version
+
+    async def watch(api: Api) -> None:
+        await anext(api.watch(POLICIES, namespace, seen))
+
+    def failure() -> int:
+        with pytest.raises(ApiFailure) as failed:
+            run(watch)
+        return failed.value.status
+
+    seen = run(change)
+    admin.stop_api()
+    admin.start_api()
+    admin.compact()
+    until(lambda: failure() == api.EXPIRED, 60, pause=0.1)  # at first it is not ready for custom resources: 429
 
 
 def test_a_server_that_is_away_and_one_that_does_not_know_us(

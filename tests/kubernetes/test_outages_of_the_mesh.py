@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from extproc.render.istio.istio_options import VERSION_LABEL
+from tests.kubernetes.controllers import live, versions
 from tests.kubernetes.live_mesh import PATIENCE, LiveMesh, policy, pool
 from tests.kubernetes.mesh_cluster import SERVICES
 from tests.waiting import until
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.timeout(3600)
 AWAY = float(os.environ.get("EXTPROC_TEST_AWAY", "15"))
 """Seconds that the API server is away."""
 KILLS = 4
-"""How often a leader is killed, each time later in a pass."""
+"""How often a leader is killed once its pass has begun to write, each time later in it."""
 
 
 def wanted(first: str, second: str, header: str) -> dict[str, dict[str, Any]]:
@@ -60,6 +62,13 @@ class Outage:
     def has_changed(self) -> bool:
         return self.mesh.follows(STATES[self._turn % 2])
 
+    def is_over(self) -> bool:
+        """Whether the pass is, whose last step takes away the subsets of the version that goes."""
+        rules = [one["spec"] for key, one in live(self.mesh.control_plane).items() if key.kind == "DestinationRule"]
+        there = {subset["labels"][VERSION_LABEL] for rule in rules for subset in rule["subsets"]}
+        specs = STATES[self._turn % 2].values()
+        return self.has_changed() and there == {version["name"] for spec in specs for version in spec["versions"]}
+
 
 def test_no_request_fails(mesh: LiveMesh) -> None:
     control_plane = mesh.control_plane
@@ -74,8 +83,11 @@ def test_no_request_fails(mesh: LiveMesh) -> None:
         answers = 2 * (mesh.traffic.answered - begun)  # in a pass: it is in force after some half of it
         for kill in range(KILLS):
             controllers.append(stack.enter_context(mesh.controller()))
+            until(outage.is_over, PATIENCE, pause=0.2)
+            before = versions(live(control_plane))
             outage.change()
-            mesh.traffic.more(answers * (kill + 1) // (KILLS + 1))
+            until(lambda before=before: versions(live(control_plane)) != before, PATIENCE)  # type: ignore[misc]
+            mesh.traffic.more(answers * kill // KILLS)
             controllers[-2].end(signal.SIGKILL)
             until(outage.has_changed, PATIENCE, pause=0.2)
             mesh.traffic.more(100)

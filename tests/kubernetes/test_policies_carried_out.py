@@ -14,6 +14,7 @@ from extproc.kubernetes.mesh_objects import Key
 from tests.house.tree import ROOT
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.controllers import ControllerProcess, live, rendered, same, versions
+from tests.kubernetes.processor import ClusterProcessor
 from tests.manifests.crds import FOLDER, needed
 from tests.policy_documents import load_texts
 from tests.waiting import until
@@ -198,6 +199,30 @@ def test_an_object_of_somebody_elses_is_not_touched(
     assert "is there, and not the controller's; delete it, or label it ai.istio.io/controller=istio" in found[2]
     istio.kubectl("delete", "destinationrule", "--all", "-n", namespace)
     waits_for(istio, namespace)
+
+
+def test_a_pool_serves_other_namespaces_where_it_says_so(istio: ControlPlane, namespace: str) -> None:
+    other = f"{namespace}-other"
+    istio.kubectl("create", "namespace", other)
+    versions = [{"name": "v1", "gpuPools": ["west"]}]
+    chat = policy(other, models=["a"], versions=versions, gpuRequirements={"architecture": "a100"})
+    west = {**policy(namespace, "west", product="NVIDIA-A100-SXM4-80GB"), "kind": "GpuPool"}
+    with (
+        ControllerProcess(istio, namespace, "--namespace", other),
+        ClusterProcessor(istio.admin, "--namespace", namespace, "--namespace", other) as processor,
+    ):
+        istio.apply(west, chat)
+        until(lambda: "Accepted" in conditions(istio, other), PATIENCE)
+        status_, reason, message = conditions(istio, other)["Accepted"]
+        assert (status_, reason) == ("False", "Invalid")
+        assert "spec.versions[0].gpuPools[0]: the pool west is of the namespace" in message
+        west["spec"]["allowedNamespaces"] = [other]
+        istio.apply(west)
+        waits_for(istio, other)
+        until(lambda: processor.ready().ports().keys() == {"chat"}, PATIENCE)
+        istio.kubectl("delete", "mip", "chat", "-n", other)
+        istio.kubectl("delete", "gpupool", "west", "-n", namespace)
+        until(lambda: not live(istio), PATIENCE)
 
 
 def test_the_leader_is_replaced_within_15_seconds(istio: ControlPlane, namespace: str) -> None:

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -24,12 +25,14 @@ from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.controllers import ControllerProcess, live
 from tests.kubernetes.mesh_envoys import add_addresses
 from tests.kubernetes.processor import ClusterProcessor
+from tests.kubernetes.test_controller_linkerd import linkerd
+from tests.kubernetes.test_controller_linkerd import live as linkerd_objects
 from tests.kubernetes.test_policies_carried_out import istio, policy, status, waits_for
 from tests.manifests.crds import needed
 from tests.unit.kubernetes.rolled_out import hold
 from tests.waiting import until
 
-__all__ = ["istio"]
+__all__ = ["istio", "linkerd"]
 pytestmark = [needed, pytest.mark.timeout(600)]
 PATIENCE = 120
 ADDRESSES, PORT = ("10.77.0.41", "10.77.0.42"), 9090
@@ -247,4 +250,28 @@ def test_the_api_server_goes_away_and_a_leader_that_was_halted_comes_back(rolled
             )
             rolled_out.goes_to("Failed", 0)
             assert "leads" in second.said()
+    rolled_out.check()
+
+
+def shares(control_plane: ControlPlane, namespace: str) -> dict[str, Fraction]:
+    """Of the Services of versions, for requests without a version, as Linkerd's route has them."""
+    (route,) = json.loads(control_plane.kubectl("get", "httproutes", "-n", namespace, "-o", "json"))["items"]
+    weights = {each["name"]: each["weight"] for each in route["spec"]["rules"][-1]["backendRefs"]}
+    return {name: Fraction(weight, sum(weights.values())) for name, weight in weights.items()}
+
+
+def test_linkerds_routes_follow(rolled_out: RolledOut, linkerd: ControlPlane) -> None:
+    """With both meshes: what Istio's processors measure moves the weights of Linkerd's HTTPRoutes too."""
+    namespace, tenth = rolled_out.namespace, Fraction(1, 10)
+    rolled_out.apply(host="chat", selector={"matchLabels": {"app": "chat"}})
+    with rolled_out.controller("--mesh", "both", f"--gateway-name={namespace}/gateway"):
+        rolled_out.goes_to("Progressing", 10)
+        rolled_out.comes_about(lambda: shares(linkerd, namespace) == {"chat-v1": tenth * 9, "chat-v2": tenth})
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
+        rolled_out.comes_about(lambda: shares(linkerd, namespace) == {"chat-v1": tenth * 5, "chat-v2": tenth * 5})
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["503"]) and rolled_out.at() == ("Failed", 0))
+        rolled_out.comes_about(lambda: shares(linkerd, namespace) == {"chat-v1": 1})
+        rolled_out.comes_about(lambda: rolled_out.is_followed(v1=1, v2=0))
+        linkerd.kubectl("delete", "mip", "--all", "-n", namespace)
+        until(lambda: not linkerd_objects(linkerd) and not live(linkerd), PATIENCE)
     rolled_out.check()

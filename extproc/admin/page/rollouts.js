@@ -57,6 +57,7 @@ export function rollouts(list) {
         el("b", { class: PHASES[rollout.phase] ?? "" }, `${rollout.phase ?? "not begun"}, ${rollout.percent} %`),
         el("span", {}, [shares, ...measured].join(" · ")),
       ),
+      rollout.fault ? el("p", {}, rollout.fault) : null,
       guards(rollout),
       el("ol", { class: "moves" }, ...moves),
     );

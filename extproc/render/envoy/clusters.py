@@ -112,7 +112,7 @@ def _model_cluster(snapshot: Snapshot, target: Target, options: EnvoyOptions, *,
         "name": name,
         "connect_timeout": "2s",
         **_discovery(target.servers(grpc=grpc)),
-        "load_balancing_policy": _balancing(target.load_balancer),
+        "load_balancing_policy": load_balancing_policy(target.load_balancer),
         "load_assignment": _assignment(name, target, snapshot.session_keys, grpc=grpc),
         **transport_sockets(target, options, alpn="h2" if grpc else "http/1.1" if upgrade else "", grpc=grpc),
         "typed_extension_protocol_options": http_protocol_options(
@@ -173,7 +173,7 @@ _BALANCERS = {
 """Envoy's load balancing policies: the extension's name, and its message."""
 
 
-def _balancing(balancer: LoadBalancer) -> Doc:
+def load_balancing_policy(balancer: LoadBalancer) -> Doc:
     """The endpoint that the processor named in a header, if any; otherwise the one that ``balancer`` chooses."""
     name, message = _BALANCERS[balancer.by]
     # In the cluster, not in the route: one route may lead to clusters that hash different headers.

@@ -8,11 +8,12 @@ from extproc import apis, headers
 from extproc.apis.answer_table import HEADERS as USAGE_HEADERS
 from extproc.apis.mcp import SESSION_HEADER
 from extproc.envoy.endpoint_picker import PICKED_NAMESPACE
-from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES
+from extproc.envoy.events import DNS_NAME, PEER_ATTRIBUTES, SERVED_ATTRIBUTE
 from extproc.exchange.native_body import BODY_MODEL
 from extproc.exchange.observe import DEFERRED_CLOSE_TIMEOUT
 from extproc.exchange.request_outcome import ACCOUNTED, REQUEST_ID
 from extproc.exchange.sampling import LEFT_OUT, OBSERVE
+from extproc.exchange.waiting_pick import MESSAGE_TIMEOUT
 from extproc.policy import load_report
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
@@ -67,6 +68,8 @@ def headers_read(snapshot: Snapshot) -> list[str]:
             names.append(policy.sticky.header or ("cookie" if policy.sticky.cookie else ""))
         if policy.picking is not None and policy.picking.objectives:
             names.append(headers.OBJECTIVE)
+        if policy.picking is not None and policy.picking.max_queue:
+            names.append(headers.FAIRNESS_ID)
         names += (name for version in policy.versions for match in version.match for name, _ in match.headers)
     return [name for name in dict.fromkeys(names) if name]
 
@@ -94,11 +97,13 @@ def route_filter(
     keys = gives_keys(snapshot, snapshot.policies if unrouted is None else unrouted)
     picked = [PICKED_NAMESPACE] if any(policy.picking for policy in snapshot.policies) else []  # for the access log
     metadata: Doc = {"receiving_namespaces": {"untyped": [NAMESPACE, *picked]}}
+    timeout = seconds(options.effective_message_timeout)
+    queues = any(policy.picking and policy.picking.max_queue for policy in snapshot.policies)
     return typed(
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
-        grpc_service=_processor(options),
+        grpc_service=_processor(options, *([(MESSAGE_TIMEOUT, timeout)] if queues else [])),
         processing_mode=request_mode("NONE" if native else options.body.upper()),
         allow_mode_override=native,
         send_body_without_waiting_for_header_response=not native,  # else Envoy ignores mode overrides
@@ -106,7 +111,7 @@ def route_filter(
         allow_content_length_header=True,
         failure_mode_allow=options.fail_open and not keys,
         status_on_error={"code": "ServiceUnavailable"},
-        message_timeout=seconds(options.effective_message_timeout),
+        message_timeout=timeout,
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": _mutable_headers(snapshot, tagged=tagged)}},
         metadata_options=metadata | ({"forwarding_namespaces": {"untyped": [NAMESPACE]}} if native else {}),
     )
@@ -178,6 +183,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
     ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
     ``accounted``: this Envoy has the processor's access log (``access_logs``).
     """
+    picks = any(policy.picking for policy in snapshot.policies)
     return typed(
         OBSERVE_FILTER,
         _EXT_PROC,
@@ -195,6 +201,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
             "response_trailer_mode": "SEND",
         },
         request_attributes=[name for name in PEER_ATTRIBUTES if name != DNS_NAME or options.verifies_clients],
+        **({"response_attributes": [SERVED_ATTRIBUTE]} if picks and not alone else {}),
         forward_rules=_forward(
             [
                 *([":method", *_MODEL_HEADERS] if alone else []),
@@ -206,6 +213,7 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
                 *([REQUEST_ID] if accounted else []),
                 *(["traceparent"] if options.tracing else []),
                 *([headers.LINKERD_CLIENT] if options.behind_linkerd else []),
+                *([headers.DESTINATION_ENDPOINT] if picks else []),
             ]
         ),
         metadata_options={"forwarding_namespaces": {"untyped": [NAMESPACE]}},

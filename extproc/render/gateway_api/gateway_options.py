@@ -16,6 +16,8 @@ Flavor: TypeAlias = Literal["envoy-gateway", "gke", "kgateway", "plain"]
 """Whose gateway it is; ``plain``: only routes, and the gateway is told of the processor by other means."""
 FLAVORS: tuple[Flavor, ...] = get_args(Flavor)
 ROUTE_API = "gateway.networking.k8s.io/v1"
+PICKER = "aimesh-extproc:9002"
+"""Service and port by which InferencePools find the processor, in their own namespace, unless another one is named."""
 
 
 class Service(msgspec.Struct, frozen=True):

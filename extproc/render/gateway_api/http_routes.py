@@ -32,14 +32,14 @@ def http_routes(snapshot: Snapshot, options: GatewayOptions) -> list[Doc]:
     """What backends need, and then the routes to them. Raises ``SetupError`` for what the gateway can't do."""
     make = _Rules(snapshot, options)
     rules: dict[str, list[Doc]] = defaultdict(list)
-    for policy, models in _owners(snapshot, options):
+    for policy, models in owners(snapshot, options):
         rules[namespace(policy, options)] += make.of(policy, models)
     made: dict[tuple[str, str, str], Doc] = {}
     for doc in make.manifests():
         kind, where, name = key = doc["kind"], doc["metadata"]["namespace"], doc["metadata"]["name"]
         if made.setdefault(key, doc) != doc:
             raise SetupError(f"two of the {kind}s would be called {where}/{name}; rename a policy, a version or a host")
-    routes = [route for where, found in rules.items() for route in _routes(where, found, options)]
+    routes = [route for where, found in rules.items() for route in in_routes(where, found, options)]
     return [*made.values(), *routes]
 
 
@@ -53,8 +53,10 @@ def reached(snapshot: Snapshot) -> list[Target]:
     ]
 
 
-def _routes(where: str, rules: Sequence[Doc], options: GatewayOptions) -> Iterator[Doc]:
-    """Of two routes whose rules ask for as many headers, the first by name wins: so names sort as numbers."""
+def in_routes(where: str, rules: Sequence[Doc], options: GatewayOptions) -> Iterator[Doc]:
+    """The routes of a namespace with all ``rules``. Of two whose rules ask for as many headers the first by name wins:
+    so names sort as numbers.
+    """
     gateway = options.gateway_at
     spec: Doc = {"parentRefs": [{"name": gateway.name, "namespace": gateway.namespace}]}
     if options.hosts:
@@ -64,7 +66,7 @@ def _routes(where: str, rules: Sequence[Doc], options: GatewayOptions) -> Iterat
         yield manifest(ROUTE_API, "HTTPRoute", name, spec=spec | {"rules": list(rules[start : start + MAX_RULES])})
 
 
-def _owners(snapshot: Snapshot, options: GatewayOptions) -> list[tuple[Policy, list[Doc | None]]]:
+def owners(snapshot: Snapshot, options: GatewayOptions) -> list[tuple[Policy, list[Doc | None]]]:
     """Policies with the conditions for their models (None: every model), in the order in which they are tried."""
     if len(snapshot.policies) == 1:
         return [(snapshot.policies[0], [None])]
@@ -85,6 +87,12 @@ def _owners(snapshot: Snapshot, options: GatewayOptions) -> list[tuple[Policy, l
             parts = (re.escape(headers.safe_value(part)) for part in match.pattern.split("*"))
             globs.append((match.policy, [_header(headers.MODEL_NAME, ".*".join(parts), regex=True)]))
     return [*((snapshot.by_name[name], models) for name, models in exact.items()), *globs]
+
+
+def matching(alternatives: Sequence[Conditions]) -> list[Doc]:
+    """The field ``matches`` of a rule: whichever headers it asks for, on any path."""
+    path = {"path": {"type": "PathPrefix", "value": "/"}}
+    return [path | ({"headers": wanted} if wanted else {}) for wanted in alternatives]
 
 
 def _header(name: str, value: str, *, regex: bool = False) -> Doc:
@@ -147,9 +155,8 @@ class _Rules:
             )
         for start in range(0, len(models), MAX_MATCHES):
             found = [[*([model] if model else []), *conditions] for model in models[start : start + MAX_MATCHES]]
-            path = {"path": {"type": "PathPrefix", "value": "/"}}
             yield {
-                "matches": [path | ({"headers": wanted} if wanted else {}) for wanted in found],
+                "matches": matching(found),
                 **({"filters": list(filters)} if filters else {}),
                 "backendRefs": [backend.reference(weight) for backend, weight in weighted],
             }

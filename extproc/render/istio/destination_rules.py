@@ -45,7 +45,8 @@ def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapsho
     traffic = _traffic(owner, options)
     for destination, tls in found:
         if not destination.subset:
-            traffic |= tls | {"loadBalancer": _balancing(destination.target.load_balancer)}
+            balancing = _balancing(destination.target.load_balancer)
+            traffic |= tls | {"loadBalancer": balancing | _locality(snapshot.by_name[destination.target.policy])}
     spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -68,7 +69,7 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
         },
-        "loadBalancer": _balancing(policy.load_balancer),
+        "loadBalancer": _balancing(policy.load_balancer) | _locality(policy),
         "outlierDetection": _ejection(50),
         "retryBudget": _budget(policy, options),
     }
@@ -82,6 +83,13 @@ def _balancing(balancer: LoadBalancer) -> Doc:
     if balancer.by == CONSISTENT_HASH:
         return {"consistentHash": {"httpHeaderName": balancer.header, "maglev": {}}}
     return {"simple": _SIMPLE[balancer.by]}
+
+
+def _locality(policy: Policy) -> Doc:
+    """Where servers are picked: no failover to other localities, whatever the mesh or the Service says. With it Envoy
+    refuses the load balancing policy of ``picked_servers``.
+    """
+    return {} if policy.picking is None else {"localityLbSetting": {"enabled": False}}
 
 
 def _ejection(max_percent: int) -> Doc:
@@ -122,16 +130,18 @@ def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
 def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
     """The subset of a version on a pool. With ``onNoGpu: ignore``, and where pools are in several places, it has all
     endpoints of the version, and those of the pool have priority: the others get requests when it has no healthy one.
+    Not where the processor picks, which passes over a pool that is down by itself.
     """
     policy = snapshot.by_name[destination.target.policy]
     labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
     balancer = destination.target.load_balancer
-    if balancer != owner.load_balancer:
-        traffic["loadBalancer"] = _balancing(balancer)
+    if balancer != owner.load_balancer or _locality(policy) != _locality(owner):
+        traffic["loadBalancer"] = _balancing(balancer) | _locality(policy)
     elsewhere = _stands_elsewhere_too(destination, snapshot)
-    if (elsewhere or not policy.reject_without_gpu) and destination.target.pool and destination.target.version:
+    stands_in = policy.picking is None and (elsewhere or not policy.reject_without_gpu)
+    if stands_in and destination.target.pool and destination.target.version:
         labels = {VERSION_LABEL: destination.target.version}
         first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.

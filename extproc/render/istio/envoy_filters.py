@@ -46,6 +46,7 @@ from extproc.render.istio.admission import (
 )
 from extproc.render.istio.destinations import apex_ports
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, part_name, part_of, slug
+from extproc.render.istio.picked_servers import picking_patches
 from extproc.render.istio.provenance import METADATA, metadata
 from extproc.render.istio.upstreams import credential_patches
 from extproc.render.istio.virtual_services import GRPC, catch_all, default_route, gateway_hosts, policies_by_host
@@ -105,10 +106,9 @@ class _Filters:
         """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
-        hosts = {
-            host: self._enable("GATEWAY", {"domainName": host}, everyone)
-            for host in gateway_hosts(self._snapshot, self._options)
-        }
+        hosts = self._picking("GATEWAY")
+        for host in gateway_hosts(self._snapshot, self._options):
+            hosts[host] += self._enable("GATEWAY", {"domainName": host}, everyone)
         patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {})]
         return self._manifests("aimesh-gateway", where, patches, hosts, _workload(self._options.gateway_labels))
 
@@ -118,7 +118,7 @@ class _Filters:
         patches = [*self._clusters(context), *self._credentials(context)]
         for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
-        hosts: dict[str, list[Doc]] = defaultdict(list)
+        hosts = self._picking(context)
         for host, mine in policies_by_host(self._snapshot, self._options).items():
             for port in self._ports(mine):
                 hosts[host] += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
@@ -224,10 +224,17 @@ class _Filters:
     def _credentials(self, context: str) -> list[Doc]:
         return list(credential_patches(self._snapshot, self._options, context))
 
+    def _picking(self, context: str) -> defaultdict[str, list[Doc]]:
+        """By host, the patches by which requests go to the servers that are picked."""
+        found = defaultdict(list)
+        for host, patch in picking_patches(self._snapshot, self._options, context):
+            found[host].append(patch)
+        return found
+
     def _manifests(
         self, name: str, where: str, patches: Sequence[Doc], hosts: Mapping[str, Sequence[Doc]], to: Doc
     ) -> list[Doc]:
-        """``hosts``: patches that enable the filters for one host each, which need nothing of one another."""
+        """``hosts``: patches of one host each, which need nothing of one another."""
         if sum(map(len, hosts.values())) <= MAX_PATCHES:
             return [self._manifest(name, where, [*patches, *chain.from_iterable(hosts.values())], to)]
         parts: dict[int, list[Doc]] = defaultdict(list)

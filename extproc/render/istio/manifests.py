@@ -68,8 +68,8 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
     ]
     if options.routes:
         found += upstreams.notes(snapshot)
-        if any(policy.picking for policy in snapshot.policies):
-            found.append("Istio's clusters choose servers by themselves: picking has no effect")
+        if "waypoint" in options.proxies and any(policy.picking for policy in snapshot.policies):
+            found.append("waypoints choose servers by themselves: picking has no effect there")
     if "inbound" in options.proxies:
         found += [
             f"policy {policy.name} has no selector, so its model servers can't be told apart: not timed there"

@@ -72,6 +72,11 @@ def annotation(snapshot: Snapshot, options: IstioOptions) -> str:
     return _text(snapshot, _relevant_parts(options))
 
 
+def pool_annotation(snapshot: Snapshot) -> str:
+    """The text for the annotation of InferencePools and the routes to them, which have neither versions nor weights."""
+    return _text(snapshot, ("hosts", "models", SELECTORS))
+
+
 def metadata(snapshot: Snapshot, options: IstioOptions) -> str:
     """The text for the filters' streams: without weights and objectives."""
     return _text(snapshot, [part for part in _relevant_parts(options) if part in (*ROUTES, SELECTORS)])
@@ -190,8 +195,6 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
         yield "allowPin"
     if any(policy.rewrites_model for policy in snapshot.policies):
         yield "modelRewrite"
-    if any(policy.picking for policy in snapshot.policies):
-        yield "picking"
 
 
 def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
@@ -200,7 +203,9 @@ def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)
     yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
-    if pooled and not policy.reject_without_gpu:
+    if policy.picking is not None:
+        yield f"{policy.name} picking"
+    elif pooled and not policy.reject_without_gpu:
         yield f"{policy.name} onNoGpu ignore"
 
 

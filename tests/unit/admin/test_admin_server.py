@@ -233,7 +233,7 @@ def test_an_address_that_can_not_be_used_is_an_error(address: str, content: Cont
 
 def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Content) -> None:
     guards = [{"guard": "errors", "verdict": "failing"}]
-    content.rollouts = [{"policy": "chat", "to": "v2", "phase": "Paused", "percent": 5, "guards": guards}]
+    content.rollouts = [{"policy": "chat", "to": "v2", "phase": "Paused", "percent": 5, "fault": "", "guards": guards}]
     assert json.loads(get(admin, "/rollouts")[2]) == content.rollouts
     assert json.loads(get(admin, "/live")[2])["rollouts"] == content.rollouts
     assert get(admin, "/evidence")[2] == b"counts"

@@ -14,7 +14,7 @@ from extproc.admin.controller_pages import ControllerPages
 from extproc.errors import SetupError
 
 GUARD = {"guard": "errors ≤ 1%", "verdict": "passing"}
-ROLLOUT = {"policy": "chat", "to": "v2", "phase": "Progressing", "percent": 25, "guards": [GUARD]}
+ROLLOUT = {"policy": "chat", "to": "v2", "phase": "Progressing", "percent": 25, "fault": "", "guards": [GUARD]}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from linkerd_adapter.names import Service
 from extproc.cli.controller import SETTLE, _meshes, _rollouts, processor_services
 from extproc.cli.main import main
 from extproc.cli.render_istio import istio_options
+from extproc.errors import SetupError
 from extproc.kubernetes import change_order
 from extproc.kubernetes.ownership import Ownership
 from extproc.policy.snapshot import Snapshot
@@ -65,7 +66,13 @@ def test_the_processors_are_those_of_the_services_among_the_addresses(
 
 @pytest.mark.parametrize(
     ("flags", "namespaces"),
-    [((), {"aimesh-system"}), (("--mesh", "linkerd"), None), (("--processor", "unix:///p.sock"), None)],
+    [
+        ((), {"aimesh-system"}),
+        (("--mesh", "linkerd", "--gateway-name", "edge/gateway"), {"edge"}),
+        (("--mesh", "both", "--gateway-name", "edge/gateway"), {"aimesh-system", "edge"}),
+        (("--processor", "unix:///p.sock"), None),
+        (("--mesh", "both", "--processor", "unix:///p.sock"), None),
+    ],
 )
 def test_rollouts_are_driven_where_processors_can_be_found(
     flags: tuple[str, ...], namespaces: set[str] | None, caplog: pytest.LogCaptureFixture
@@ -73,6 +80,15 @@ def test_rollouts_are_driven_where_processors_can_be_found(
     found = _rollouts(arguments("controller", *flags), Ownership("ai/controller"))
     assert ({watch.namespace for watch in found.watches} if found else None) == namespaces
     assert ("rollouts are not driven" in caplog.text) == (found is None)
+
+
+def test_a_prometheus_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SetupError, match="--prometheus is no base URL"):
+        _rollouts(arguments("controller", "--prometheus", "prometheus:9090"), Ownership("ai/controller"))
+    assert arguments("controller", "--prometheus", "http://a", "--prometheus", "http://b").prometheus == [
+        "http://a",
+        "http://b",
+    ]
 
 
 def test_no_cluster(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def test_what_replicas_sent_is_added_up_and_the_latest_load_counts() -> None:
     older = A | {"waiting": 9.0, "age": 0.5, "in_flight": 1.0, "picks": 10.0, "adapters": []}
     for replicas in ([[A, B], [older]], [[older], [B, A]]):
         first, second = merge(replicas)
-        assert first == A | {"in_flight": 6.0, "picks": 40.0, "share": 0.8}
-        assert second == B | {"share": 0.2}
+        assert first == A | {"in_flight": 6.0, "picks": 40.0, "queued": 0.0, "share": 0.8}
+        assert second == B | {"queued": 0.0, "share": 0.2}
     assert merge([[row("a:1")]])[0]["share"] is None
 
 
@@ -37,6 +37,13 @@ def printed(rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> l
     Console(width=140, highlight=False).print(table(merge([rows])))
     head, _, *lines = capsys.readouterr().out.splitlines()
     return [line.split() for line in (head, *lines)]
+
+
+def test_how_many_wait_is_told_where_somebody_does() -> None:
+    first, second = ([one | {"queued": count} for one in (A, B)] for count in (3, 2))
+    columns = {str(column.header): list(map(str, column.cells)) for column in table(merge([first, second])).columns}
+    assert columns["QUEUED"] == ["5", "5"]
+    assert "QUEUED" not in [column.header for column in table(merge([[A]])).columns]
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:

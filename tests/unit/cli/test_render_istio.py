@@ -140,6 +140,42 @@ def test_a_policy_that_is_wrong_renders_nothing(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == ""
 
 
+POOLS = str(ROOT / "istio" / "rendered" / "inference-pool.policy.yaml")
+
+
+def test_inference_pools_in_the_place_of_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--inference-pool --gateway infra/public --host llm.example.com --processor picker.ai.svc:1 --fail-closed"
+    assert main(["render", "istio", "-f", POOLS, *words.split()]) == 0
+    printed = capsys.readouterr()
+    found = list(fast_yaml.load_all(printed.out))
+    assert [doc["kind"] for doc in found] == ["InferencePool", "InferencePool", "HTTPRoute"]
+    picker = {"name": "picker", "port": {"number": 1}, "failureMode": "FailClose"}
+    assert [doc["spec"]["endpointPickerRef"] for doc in found[:2]] == [picker, picker]
+    assert found[2]["spec"]["hostnames"] == ["llm.example.com"]
+    assert "ENABLE_GATEWAY_API_INFERENCE_EXTENSION=true" in printed.err
+    assert main(["render", "istio", "-f", POOLS, "--inference-pool"]) == 0
+    (first, *_) = fast_yaml.load_all(capsys.readouterr().out)
+    wanted = {"name": "aimesh-extproc", "port": {"number": 9002}, "failureMode": "FailOpen"}
+    assert first["spec"]["endpointPickerRef"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--for sidecar", "is for gateways"),
+        ("--for gateway --for inbound", "is for gateways"),
+        ("--routes-only", "is for gateways"),
+        ("--prometheus-rules", "is for gateways"),
+        ("--processor dns:///a:1 --processor dns:///b:1", "a pool has one picker"),
+        ("--processor picker.other.svc:1", "in its own namespace"),
+    ],
+)
+def test_what_does_not_go_with_pools(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "istio", "-f", POOLS, "--inference-pool", *words.split()]) == 1
+    printed = capsys.readouterr()
+    assert (printed.out, said in printed.err) == ("", True), printed.err
+
+
 def test_a_contradiction_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "istio", "-f", POLICY, "--gateway", "public"]) == 1
     written = capsys.readouterr()

@@ -14,6 +14,7 @@ from tests.unit.cli.command_lines import arguments, help_of, refused
 
 EVERY = (
     "--kubernetes --namespace ai --namespace team --namespace ai --snapshot-directory d "
+    "--inference-pool ai/a --inference-pool ai/b --inference-pools-of ai/c --inference-pool ai/a "
     "-f a.yaml -f b --listen 0.0.0.0:1 --listen unix:///s --admin unix:///a --drain 0 --grace 1.5 --workers 3 "
     "--max-streams 7 --keepalive 2 --engine aio --otlp http://c:4317 --tls-cert c --tls-key k --tls-client-ca ca"
 )
@@ -64,6 +65,8 @@ def test_every_flag_is_an_option(started: list[tuple[str, ServeOptions]]) -> Non
         policies=(Path("a.yaml"), Path("b")),
         kubernetes=True,
         namespace=("ai", "team"),
+        inference_pool=("ai/a", "ai/b"),
+        inference_pools_of=("ai/c",),
         snapshot_directory=Path("d"),
         listen=("0.0.0.0:1", "unix:///s"),
         admin="unix:///a",
@@ -93,6 +96,8 @@ def test_every_flag_is_an_option(started: list[tuple[str, ServeOptions]]) -> Non
         ("--grace -1", "--grace: '-1' is no number of seconds"),
         ("--max-streams 0", "--max-streams: '0' is no number from 1"),
         ("--keepalive x", "--keepalive: 'x' is no number of seconds"),
+        ("--inference-pool llama", "--inference-pool: 'llama' is no object; write it as namespace/name"),
+        ("--inference-pools-of a/b/c", "--inference-pools-of: 'a/b/c' is no object; write it as namespace/name"),
         ("--engine go", "--engine: invalid choice: 'go'"),
         ("--workers 1.5", "--workers: '1.5' is no number from 1"),
         ("--otlp collector:4317", "--otlp: 'collector:4317' is no collector's URL"),
@@ -106,8 +111,9 @@ def test_bad_words(words: str, said: str, capsys: pytest.CaptureFixture[str]) ->
     ("words", "said"),
     [
         ("", "no policies: give a policy file with -f, or read those of a cluster with --kubernetes"),
-        ("-f p --namespace ai", "--namespace and --snapshot-directory belong to --kubernetes, which is not given"),
-        ("-f p --snapshot-directory d", "--namespace and --snapshot-directory belong to --kubernetes"),
+        ("-f p --namespace ai", "--namespace belongs to --kubernetes, which is not given"),
+        ("--inference-pool ai/a --namespace ai", "--namespace belongs to --kubernetes, which is not given"),
+        ("-f p --snapshot-directory d", "--snapshot-directory belongs to --kubernetes and --inference-pool"),
     ],
 )
 def test_policies_of_files_or_of_a_cluster_are_wanted(
@@ -134,3 +140,10 @@ def test_the_collector_may_come_from_the_environment(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")
     assert arguments("serve", "-f", "p").otlp == "http://c:4317"
     assert arguments("serve", "-f", "p", "--otlp", "").otlp == ""
+
+
+def test_pools_of_a_cluster_need_no_policies(started: list[tuple[str, ServeOptions]]) -> None:
+    assert main(["serve", "--inference-pool", "ai/llama", "--snapshot-directory", "d"]) == 7
+    assert started == [("server", ServeOptions(inference_pool=("ai/llama",), snapshot_directory=Path("d")))]
+    assert started[0][1].in_cluster
+    assert not ServeOptions(policies=(Path("p"),)).in_cluster

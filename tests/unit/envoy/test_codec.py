@@ -23,6 +23,7 @@ from extproc.envoy.actions import (
 from extproc.envoy.codec import Malformed, decode, encode
 from extproc.envoy.events import (
     PEER_ATTRIBUTES,
+    SERVED_ATTRIBUTE,
     BodyMode,
     Event,
     Protocol,
@@ -102,6 +103,15 @@ def test_whose_certificate_the_connection_came_with() -> None:
         event, _ = decode(data + attributes.SerializeToString())
         assert isinstance(event, RequestHeaders)
         assert event.peer == (peer if name in PEER_ATTRIBUTES else "")
+
+
+@pytest.mark.parametrize("canonical", [True, False])
+def test_who_answered(canonical: bool) -> None:
+    attributes = pb.ProcessingRequest()
+    attributes.attributes["envoy.filters.http.ext_proc"].update({SERVED_ATTRIBUTE: "10.0.0.1:80"})
+    parts = message(response_headers=pb.HttpHeaders()), attributes.SerializeToString()
+    event, _ = decode(b"".join(parts if canonical else parts[::-1]))
+    assert event == ResponseHeaders(Headers(), served="10.0.0.1:80")
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\x12\xff\xff", b"\x0a"])

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from extproc.bodies.request import BodyFields, InferenceRequest, Operation
+from extproc.exchange.explain import explain
 from extproc.exchange.explain_picks import ExplainedPicks, ToldLoads
 from extproc.headers import Headers
 from extproc.picking.candidates import EndpointScore
 from extproc.picking.endpoint_state import EndpointState
 from extproc.policy.decision import Decision
-from extproc.policy.picking import Picking
+from extproc.policy.picking import Picking, Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
 
 A, B = "10.0.0.1:80", "10.0.0.2:80"
@@ -66,3 +67,15 @@ def test_why(changes: dict[str, Any], why: str) -> None:
     picks.scores = [EndpointScore(**{"endpoint": A, "score": 1.0, **fields, **changes})]
     (row,) = picks.rows()
     assert row["why"] == why
+
+
+def test_where_all_are_saturated_a_request_waits() -> None:
+    spec = Picking("least-loaded", saturation=Saturation(waiting=5), max_queue=1)
+    snapshot = Snapshot((Policy("chat", versions=(Version("v1", 1, (A,)),), picking=spec),))
+    body = b'{"model": "m"}'
+    for waiting, waits in ((5.0, False), (6.0, True)):
+        states = {A: EndpointState(A, waiting=waiting, running=0.0, age=0.1)}
+        told = explain(snapshot, "POST", "/v1/chat/completions", (), body, bytes(8), endpoints=states)
+        assert ("waits until one has room" in told["reason"]) is waits
+        assert ("x-gateway-destination-endpoint" in told["headers"]) is not waits
+        assert told["version"] == "v1"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from extproc.envoy.actions import BodyReply, HeadersReply, Mutation, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
-from extproc.exchange.notes import Picked
+from extproc.exchange.notes import Fault, Picked, Unmatched
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.headers import Headers
@@ -21,6 +21,7 @@ from extproc.picking.prompt import prompt_of
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
+from extproc.policy.target import NOWHERE
 from tests.said_loads import SaidLoads
 
 ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80")
@@ -144,6 +145,49 @@ def test_nobody_ready_is_503_and_one_that_is_back_is_picked() -> None:
     assert mutation(process.ask()).endpoints == B
     assert refusal(process.ask(subset=(A,)))[1].status == 503
     assert process.board.sent == {B: 1}
+
+
+def test_where_a_version_has_no_endpoints_at_present_it_is_503_until_it_has() -> None:
+    process = Process(snapshot(Picking(), NOWHERE))
+    outcome, reply = refusal(process.ask())
+    assert (outcome, reply.status) == ("none_ready", 503)
+    process.view = snapshot(Picking(), A)
+    assert process.picked() == A
+    former, process.view = process.view, snapshot(Picking(), NOWHERE)
+    process.picks.follow(process.view)
+    process.view = former
+    assert refusal(process.ask(former=True))[1].status == 503, "nor is it one that was there before"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/nobody/knows"])
+def test_what_cannot_be_read_gets_an_endpoint_of_who_owns_everything(path: str) -> None:
+    versions = (Version("v1", 1, ADDRESSES, "renamed"),)
+    process = Process(Snapshot((Policy("all", versions=versions, picking=Picking("least-loaded")),)))
+    process.board.waiting = {A: 1, B: 0, C: 1, D: 1}
+    head = Headers.of([(":method", "POST"), (":path", path), ("content-length", "9"), ("x-model-version", "v9")])
+    for mode in (WAITS, Protocol(BodyMode.FULL_DUPLEX_STREAMED)):
+        process.picks.follow(process.view)
+        stream = RouteStream(process.view, bytes(8), picks=process.picks)
+        actions = list(stream.receive(RequestHeaders(head, protocol=mode)))
+        actions += stream.receive(RequestBody(b"{not json", True))
+        assert mutation(actions).endpoints.partition(",")[0] == B
+        assert dict(mutation(actions).set)["x-model-version"] == "v1"
+        assert not [action for action in actions if isinstance(action, Unmatched | Fault)]
+        process.board.waiting[B] = 0
+    process.unreachable = frozenset(ADDRESSES)
+    stream = RouteStream(process.view, bytes(8), picks=process.picks)
+    gone = stream.receive(RequestHeaders(Headers.of([(":method", "GET"), (":path", "/health")]), True))
+    assert refusal(list(gone))[1].status == 503
+
+
+def test_what_cannot_be_read_passes_on_where_nobody_owns_everything() -> None:
+    policy = Policy("chat", models=("llama",), versions=(Version("v1", 1, ADDRESSES),), picking=Picking())
+    process = Process(Snapshot((policy,)))
+    process.picks.follow(process.view)
+    stream = RouteStream(process.view, bytes(8), picks=process.picks)
+    actions = stream.receive(RequestHeaders(Headers.of([(":method", "GET"), (":path", "/health")]), True))
+    assert Unmatched("no_api") in actions
+    assert all(not action.mutation.endpoints for action in actions if isinstance(action, HeadersReply))
 
 
 def test_what_is_to_be_avoided_is_picked_where_nobody_else_is_left() -> None:

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from extproc.answers import AnswerReader, answer_reader
+from extproc.exchange.notes import ObservedPick
 from extproc.exchange.timed_answer import ObservedExchange, TimedAnswer, observed
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu, Requirement
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 
 SNAPSHOT = Snapshot(
@@ -32,6 +34,27 @@ near: Any = pytest.approx
 
 def exchange(code: str = "200", **metadata: str) -> ObservedExchange:
     return ObservedExchange(SNAPSHOT, metadata or ROUTED, code, "caller", "00-1")
+
+
+@pytest.mark.parametrize(
+    ("picked", "served", "outcome"),
+    [
+        ("10.0.0.1:80,10.0.0.2:80", "10.0.0.1:80", "picked"),
+        ("10.0.0.1:80,10.0.0.2:80", "10.0.0.2:80", "fallback"),
+        ("10.0.0.1:80", "10.0.0.3:80", "other"),
+        ("10.0.0.1:80", "", ""),
+        ("x" * 100, "y" * 100, "other"),
+    ],
+)
+def test_a_pick_of_a_policy_that_picks(picked: str, served: str, outcome: str) -> None:
+    (llama, other), pools = SNAPSHOT.policies, SNAPSHOT.pools
+    picking = Snapshot((msgspec.structs.replace(llama, picking=Picking("least-loaded")), other), pools)
+    told = msgspec.structs.replace(exchange(), picked=picked, served=served)
+    answer = TimedAnswer(None, 10.0, None, None, 12.5)
+    pick = ObservedPick("least-loaded", picked.partition(",")[0][:64], served[:64], outcome)
+    assert observed(msgspec.structs.replace(told, snapshot=picking), answer).pick == pick
+    assert observed(told, answer).pick is None, "the policy picks no servers any more"
+    assert observed(msgspec.structs.replace(told, snapshot=picking, picked=""), answer).pick is None
 
 
 def reader(*pieces: bytes, kind: str = "text/event-stream", operation: str = "chat.completions") -> AnswerReader:

@@ -21,6 +21,11 @@ from extproc.kubernetes.api import Object
 PATHS = {
     "ModelInferencePolicy": "/apis/ai.istio.io/v1alpha1/modelinferencepolicies",
     "GpuPool": "/apis/ai.istio.io/v1alpha1/gpupools",
+    "InferencePool": "/apis/inference.networking.k8s.io/v1/inferencepools",
+    "InferenceObjective": "/apis/inference.networking.x-k8s.io/v1alpha2/inferenceobjectives",
+    "InferenceModelRewrite": "/apis/inference.networking.x-k8s.io/v1alpha2/inferencemodelrewrites",
+    "Pod": "/api/v1/pods",
+    "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/httproutes",
 }
 _END = b""
 
@@ -47,6 +52,8 @@ class FakeApi:
         self.version = 1
         self.answer: tuple[int, bytes] | None = None
         """Sent to every request instead of what it asks for."""
+        self.missing: set[str] = set()
+        """Kinds that it does not have."""
         self.requests: list[tuple[str, dict[str, str]]] = []
         """Paths and parameters as they came."""
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
@@ -140,6 +147,8 @@ class FakeApi:
         path = url.path.replace(f"/namespaces/{namespace}", "")
         if self.answer is not None:
             _send(handler, *self.answer)
+        elif path in {PATHS[kind] for kind in self.missing}:
+            _send(handler, 404, b"404 page not found")
         elif "watch" in parameters:
             self._watch(handler, path, int(parameters["resourceVersion"]))
         else:

@@ -6,19 +6,20 @@ import asyncio
 from copy import deepcopy
 from typing import Any
 
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
 from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.desired_state import DesiredState
 from extproc.kubernetes.leader import LostLead
 from extproc.kubernetes.object_documents import key_of, read
-from extproc.kubernetes.processors import Measured, Processors
+from extproc.kubernetes.processors import Processors
 from extproc.kubernetes.rollout_in_status import state_of, time_text
 from extproc.kubernetes.status_writer import StatusWriter
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import VersionEvidence
 from extproc.rollout.steps import next_step
-from extproc.telemetry.measured_versions import ProcessEvidence
+from extproc.telemetry.measured_versions import Measured, ProcessEvidence
 from tests.unit.kubernetes.memory_api import MemoryApi, made
 from tests.unit.kubernetes.test_desired_state import view
 
@@ -32,20 +33,21 @@ def rollout(to: str = "v2", **more: Any) -> dict[str, Any]:
 
 
 class CountingProcessors(Processors):
-    """One process; ``heard``: whether it can be."""
+    """One process; ``heard``: whether it can be; ``another``: whether there is another one, which is silent."""
 
     def __init__(self) -> None:
         super().__init__([("system", "procs")])
         self.counts = {version["name"]: VersionEvidence() for version in VERSIONS}
-        self.heard = True
+        self.heard, self.another = True, False
 
     def count(self, requests: int, failures: int = 0, version: str = "v2") -> None:
         self.counts[str(version)].add(VersionEvidence(requests, failures, requests))
 
     async def measure(self) -> Measured:
-        if not self.heard:
-            return Measured((), "the processor 192.0.2.1:9090 can't be heard: it takes too long")
-        return Measured((ProcessEvidence("p", {"chat": {str(n): c.copy() for n, c in self.counts.items()}}),))
+        counts = {str(name): counts.copy() for name, counts in self.counts.items()}
+        told = [ProcessEvidence("p", {"chat": counts, "bad": counts})] if self.heard else []
+        silent = "the processor 192.0.2.1:9090 can't be heard: it takes too long"
+        return Measured(told, silent if self.another or not self.heard else "")
 
 
 class WatchedApi(MemoryApi):
@@ -134,7 +136,7 @@ class Leader:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.rollouts = ClusterRollouts(cluster.processors, LEASE, lambda: cluster.now)
+        self.rollouts = ClusterRollouts(cluster.processors, LEASE, AllowedPrometheus(), lambda: cluster.now)
         self.objects: list[Object] = []
         self.leads = True
         self.sync()
@@ -169,3 +171,11 @@ class Leader:
         self.sync()
         self.tick()
         return self.cluster.at()
+
+
+def begun(cluster: Cluster) -> Leader:
+    """A leader that has begun the rollout, and has listened once."""
+    leader = Leader(cluster)
+    leader.make_pass()
+    leader.tick()
+    return leader

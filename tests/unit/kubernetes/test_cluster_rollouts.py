@@ -1,32 +1,22 @@
-"""The rollouts of a cluster: how they move, what they wait for, and who may write."""
+"""The rollouts of a cluster: how they move, what they wait for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from extproc.kubernetes import cluster_rollouts
 from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.cluster_rollouts import NEWS_INTERVAL
 from extproc.kubernetes.object_documents import read
 from extproc.policy.snapshot import Policy
+from extproc.rollout import guards
 from tests.unit.kubernetes.memory_api import made
-from tests.unit.kubernetes.rolled_out import VERSIONS, Cluster, Leader, rollout
-
-COMMANDS = ("pause", "resume", "promote", "abort", "resume/2", "nonsense")
-
-
-def begun(cluster: Cluster) -> Leader:
-    """A leader that has begun the rollout, and has listened once."""
-    leader = Leader(cluster)
-    leader.make_pass()
-    leader.tick()
-    return leader
+from tests.unit.kubernetes.rolled_out import VERSIONS, Cluster, Leader, begun, rollout
+from tests.unit.kubernetes.two_leaders import TwoLeaders
 
 
 def test_a_good_version_is_completed_step_by_step() -> None:
@@ -107,6 +97,58 @@ def test_a_processor_that_is_not_heard_makes_it_wait() -> None:
     )
     cluster.processors.heard = True
     assert leader.go_on() == ("RollingBack", 0), "what it counted meanwhile is not lost"
+
+
+def test_what_the_others_report_rolls_back_though_one_is_silent() -> None:
+    """And promotes nothing."""
+    cluster = Cluster()
+    leader = begun(cluster)
+    cluster.processors.another = True
+    assert [leader.go_on(60) for _ in range(3)] == [("Progressing", 1)] * 3
+    assert leader.go_on(100, 60) == ("RollingBack", 0)
+    assert cluster.policy["status"]["rollout"]["message"].endswith(
+        "of 280 requests of v2; the processor 192.0.2.1:9090 can't be heard: it takes too long"
+    )
+
+
+@pytest.mark.parametrize("where", ["judge", "read", "_change"])
+def test_a_policy_that_can_not_be_looked_at_holds_up_no_other(
+    where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster()
+    cluster.api.put(made("ModelInferencePolicy", "bad", {**cluster.policy["spec"], "models": ["other"]}))
+    leader = begun(cluster)
+    place = guards if where == "judge" else cluster_rollouts
+    right = getattr(place, where)
+
+    def fail(what: Any, *rest: Any) -> Any:
+        name = what.policy if where == "judge" else what["metadata"]["name"]
+        if name == "bad":
+            raise ZeroDivisionError("a bug")
+        return right(what, *rest)
+
+    monkeypatch.setattr(place, where, fail)
+    told = "it could not be looked at: ZeroDivisionError: a bug"
+    for failures in (0, 40):
+        cluster.now += NEWS_INTERVAL
+        leader.go_on(100, failures)
+    assert cluster.at() == ("RollingBack", 0)
+    assert caplog.text.count(f"the rollout of bad stays as it is: {told}") == 1
+    if where == "judge":
+        assert cluster.api.find("ModelInferencePolicy", "bad")["status"]["rollout"]["message"] == told
+        assert {one["policy"]: one["fault"] for one in leader.rollouts.described} == {"bad": told, "chat": ""}
+
+
+def test_a_prometheus_that_nobody_has_allowed_is_not_asked() -> None:
+    guards = [{"promql": "q", "min": 1}]
+    cluster = Cluster(rollout=rollout(guards=guards, prometheus="http://169.254.169.254"))
+    leader = begun(cluster)
+    for _ in range(2):
+        cluster.now += NEWS_INTERVAL
+        leader.go_on()
+    assert cluster.policy["status"]["rollout"]["message"] == (
+        "q ≥ 1: no value: http://169.254.169.254 is no Prometheus that the controller may ask (its --prometheus)"
+    )
 
 
 def test_numbers_alone_are_written_now_and_then() -> None:
@@ -226,33 +268,6 @@ def test_a_spec_that_changes_under_way() -> None:
     assert leader.rollouts.described == ()
 
 
-@pytest.mark.parametrize("another", [True, False])
-def test_another_leader_goes_on_from_the_status(another: bool) -> None:
-    """In each state; one that was killed leaves what was in force, and what it measured is measured again."""
-    cluster = Cluster()
-    leader = begun(cluster)
-
-    def next_leader() -> Leader:
-        if not another:
-            return leader
-        taken_over = Leader(cluster)
-        taken_over.make_pass()
-        taken_over.tick()
-        return taken_over
-
-    leader.go_on(60)
-    moves: list[tuple[str | None, int, int]] = [("pause", 0, 0), ("resume", 0, 0), (None, 60, 0), (None, 100, 40)]
-    moves += [(None, 0, 0)] * 5 + [("resume/2", 0, 0), ("promote", 0, 0), ("abort", 0, 0)]
-    for command, requests, failures in moves:
-        before = cluster.at()
-        leader = next_leader()
-        assert cluster.at() in (before, ("Failed", 0)) or before is None
-        if command:
-            cluster.annotate(command)
-        leader.go_on(requests, failures)
-    assert cluster.at() == ("RollingBack", 0)
-
-
 def test_without_the_api_server_it_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster()
     leader = begun(cluster)
@@ -295,20 +310,6 @@ def test_a_policy_whose_status_is_refused_holds_up_no_other(
     assert "rollouts stay as they are: other: spec.models: Invalid value" in caplog.text
 
 
-def test_who_has_an_old_view_or_has_lost_the_lead_writes_nothing() -> None:
-    cluster = Cluster()
-    old, new = begun(cluster), begun(cluster)
-    old.sync()
-    assert new.go_on(60) == ("Progressing", 5)
-    assert not old.tick(), "its resourceVersion is an old one"
-    assert cluster.at() == ("Progressing", 5)
-    old.objects[0]["spec"]["rollout"]["to"] = "v3"
-    with pytest.raises(ApiFailure, match="changed while its status was written"):
-        old.make_pass()
-    new.leads = False
-    assert new.go_on(60) == ("Progressing", 5)
-
-
 def test_a_pass_that_writes_during_a_look_wins() -> None:
     cluster = Cluster()
     leader = begun(cluster)
@@ -333,53 +334,45 @@ def test_policies_of_other_controllers_are_left_alone() -> None:
     assert (cluster.api.writes, leader.rollouts.described) == (before, ())
 
 
-class TwoLeaders(RuleBasedStateMachine):
-    """Two controllers that both believe they lead, each with a view that may be old, while everything changes.
+@pytest.mark.parametrize("another", [True, False])
+def test_another_leader_goes_on_from_the_status(another: bool) -> None:
+    """In each state; one that was killed leaves what was in force, and what it measured is measured again."""
+    cluster = Cluster()
+    leader = begun(cluster)
 
-    ``WatchedApi`` holds after each write that its state follows from the one before it.
-    """
+    def next_leader() -> Leader:
+        if not another:
+            return leader
+        taken_over = Leader(cluster)
+        taken_over.make_pass()
+        taken_over.tick()
+        return taken_over
 
-    @initialize()
-    def begin(self) -> None:
-        self.cluster = Cluster()
-        self.leaders = [Leader(self.cluster), Leader(self.cluster)]
+    leader.go_on(60)
+    moves: list[tuple[str | None, int, int]] = [("pause", 0, 0), ("resume", 0, 0), (None, 60, 0), (None, 100, 40)]
+    moves += [(None, 0, 0)] * 5 + [("resume/2", 0, 0), ("promote", 0, 0), ("abort", 0, 0)]
+    for command, requests, failures in moves:
+        before = cluster.at()
+        leader = next_leader()
+        assert cluster.at() in (before, ("Failed", 0)) or before is None
+        if command:
+            cluster.annotate(command)
+        leader.go_on(requests, failures)
+    assert cluster.at() == ("RollingBack", 0)
 
-    def _led(self, which: int, work: Callable[[Leader], object]) -> None:
-        with suppress(ApiFailure):  # the other one was faster
-            work(self.leaders[which])
 
-    @rule(which=st.integers(0, 1))
-    def hears(self, which: int) -> None:
-        self.leaders[which].sync()
-
-    @rule(which=st.integers(0, 1))
-    def makes_a_pass(self, which: int) -> None:
-        self._led(which, Leader.make_pass)
-
-    @rule(which=st.integers(0, 1), requests=st.sampled_from((0, 60)), failing=st.sampled_from((0, 0, 0, 1)))
-    def looks(self, which: int, requests: int, failing: int) -> None:
-        self.cluster.processors.count(requests, requests * failing)
-        self._led(which, Leader.tick)
-
-    @rule(which=st.integers(0, 1))
-    def hears_and_looks(self, which: int) -> None:
-        self._led(which, lambda leader: leader.go_on(60))
-
-    @rule(which=st.integers(0, 1))
-    def is_killed(self, which: int) -> None:
-        self.leaders[which] = Leader(self.cluster)
-
-    @rule(command=st.sampled_from((None, *COMMANDS)))
-    def commands(self, command: str | None) -> None:
-        self.cluster.annotate(command)
-
-    @rule(steps=st.sampled_from(([1, 50, 100], [2, 4, 100])), to=st.sampled_from(("v2", "v2", "v3", None)))
-    def changes_the_spec(self, steps: list[int], to: str | None) -> None:
-        self.cluster.apply(**({} if to is None else {"rollout": rollout(to, steps=steps)}))
-
-    @rule(served=st.sampled_from((("v1",), ("v1", "v2"), ("v1", "v2", "v3"))))
-    def pods_come_and_go(self, served: tuple[str, ...]) -> None:
-        self.cluster.served = served
+def test_who_has_an_old_view_or_has_lost_the_lead_writes_nothing() -> None:
+    cluster = Cluster()
+    old, new = begun(cluster), begun(cluster)
+    old.sync()
+    assert new.go_on(60) == ("Progressing", 5)
+    assert not old.tick(), "its resourceVersion is an old one"
+    assert cluster.at() == ("Progressing", 5)
+    old.objects[0]["spec"]["rollout"]["to"] = "v3"
+    with pytest.raises(ApiFailure, match="changed while its status was written"):
+        old.make_pass()
+    new.leads = False
+    assert new.go_on(60) == ("Progressing", 5)
 
 
 TestTwoLeaders = TwoLeaders.TestCase

@@ -12,6 +12,7 @@ import pytest
 from extproc.errors import SetupError
 from extproc.kubernetes import controller as module
 from extproc.kubernetes import object_watch
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
 from extproc.kubernetes.api import ApiFailure, Object, Resource
 from extproc.kubernetes.cluster_rollouts import ClusterRollouts
 from extproc.kubernetes.controller import Controller
@@ -52,7 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Steps], None]:
                 meshes,
                 Election("me", "ai", "controller"),
                 mine,
-                rollouts=ClusterRollouts(COUNTING, mine.lease),
+                rollouts=ClusterRollouts(COUNTING, mine.lease, AllowedPrometheus()),
                 settle=settle,
             )
             task = asyncio.create_task(made_of.run())

@@ -12,9 +12,10 @@ from extproc.kubernetes.cluster_view import ClusterView
 from extproc.kubernetes.conditions import InForce, VersionStatus
 from extproc.kubernetes.desired_state import Desired, DesiredState, in_force, policy_texts, snapshot_of
 from extproc.kubernetes.object_documents import Key
-from extproc.kubernetes.pool_discovery import NOWHERE
 from extproc.kubernetes.rollout_in_status import told
 from extproc.policy.rollout_plan import RolloutState
+from extproc.policy.target import NOWHERE
+from extproc.policyfile.rollout_files import decode_states
 from tests.unit.kubernetes.memory_api import made
 from tests.unit.kubernetes.test_cluster_view import service
 from tests.unit.kubernetes.test_node_gpus import A100, node
@@ -48,6 +49,42 @@ def taken(
 
 
 TWO = [{"name": "v1", "weight": 9}, {"name": "v2", "weight": 1}]
+
+
+FROM = {"httpRoute": "chat", "backends": {"v1": "chat-primary", "v2": "chat-canary"}}
+
+
+def routed(primary: int, canary: int, **more: Any) -> ClusterView:
+    """The same with a route that has these weights."""
+    pods = [pod(f"p-{v}", {"version": v}, ip=f"10.0.0.{i}") for i, v in enumerate(("v1", "v2"))]
+    slices = [slice_of(*(endpoint(f"10.0.0.{i}", f"p-v{i + 1}") for i in range(2)))]
+    refs = [{"name": "chat-primary", "weight": primary}, {"name": "chat-canary", "weight": canary}]
+    route = {"kind": "HTTPRoute", "spec": {"rules": [{"backendRefs": refs}]}}
+    route["metadata"] = {"name": "chat", "namespace": "ai", **more}
+    return ClusterView([], [service("chat")], slices, pods, [route])
+
+
+def test_the_weights_in_force_are_those_of_the_route() -> None:
+    state, chat = DesiredState(), policy(versions=TWO, weightsFrom=FROM)
+    for primary, canary in ((100, 0), (70, 30)):
+        found = taken(chat, cluster=routed(primary, canary), state=state)
+        versions = [{"name": "v1", "weight": primary}, {"name": "v2", "weight": canary}]
+        assert found.in_force[CHAT].spec == {"models": ["chat"], "versions": versions}
+        assert found.told[CHAT].missing == ()
+        assert [version.weight for version in found.told[CHAT].versions] == [primary, canary]
+
+
+@pytest.mark.parametrize(
+    "cluster", [view("v1", "v2"), routed(0, 0), routed(50, 50, namespace="other"), routed(50, 50, name="other")]
+)
+def test_without_its_weights_those_in_force_stay(cluster: ClusterView) -> None:
+    first = taken(policy(versions=TWO, weightsFrom=FROM), cluster=cluster)
+    assert first.in_force[CHAT].spec["versions"] == TWO, "those that are written, at first"
+    force = {"versions": [{"name": "v1", "weight": 70}, {"name": "v2", "weight": 30}]}
+    found = taken(policy(versions=TWO, weightsFrom=FROM, force=force), cluster=cluster)
+    assert found.in_force[CHAT].spec["versions"] == force["versions"]
+    message = "the HTTPRoute chat has no weights for chat-primary and chat-canary; those in force stay"
+    assert found.told[CHAT].missing == (("WeightsNotFound", message),)
 
 
 def test_a_spec_is_in_force_as_it_is_where_all_is_there() -> None:
@@ -203,6 +240,14 @@ def test_a_rollout_is_in_force_where_it_is_driven() -> None:
     assert driven.in_force[CHAT].spec == one["spec"], "the weights are no part of it"
     waits = taken(one, state=DesiredState(drives=True), cluster=view("v1"), now=9.0)
     assert weights(waits) == {"v1": 1, "v2": 0}
+
+
+def test_files_of_policies_have_the_states_of_rollouts_beside_them() -> None:
+    one = policy(versions=HELD, rollout=ROLLOUT)
+    found = taken(one, state=DesiredState(drives=True), now=100.0)
+    (state,) = decode_states(policy_texts(found)["rollouts.json"])
+    assert (state.policy, state.to, state.phase, state.percent) == ("chat", "v2", "Progressing", 1)
+    assert "rollouts.json" not in policy_texts(taken(one))
 
 
 def test_a_rollout_goes_on_where_its_policy_can_not_be_carried_out_or_its_pods_have_gone() -> None:

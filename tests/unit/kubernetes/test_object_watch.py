@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from math import inf
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,9 @@ from tests.waiting import until
 class Following:
     """An ``ObjectWatch`` that runs in a thread."""
 
-    def __init__(self, namespace: str = "") -> None:
+    def __init__(self, namespace: str = "", **more: Any) -> None:
         self.changes = 0
-        self.watch = ObjectWatch(POOLS, namespace, self._on_change)
+        self.watch = ObjectWatch(POOLS, namespace, self._on_change, **more)
         self._loop = asyncio.new_event_loop()
         self._task = self._loop.create_task(self.watch.run())
         self._thread = Thread(target=self._run)
@@ -158,3 +159,37 @@ def test_pauses_double_up_to_the_longest_and_differ() -> None:
         longest.append(max(watch._pause() for _ in range(200)))
     assert longest[0] <= object_watch.FIRST_PAUSE < longest[3] < longest[-1] <= LONGEST_PAUSE
     assert min(watch._pause() for _ in range(200)) < LONGEST_PAUSE * 0.6
+
+
+def test_a_kind_that_may_be_missing_has_no_objects_until_it_is_there(
+    fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(object_watch, "LONGEST_PAUSE", 0.02)
+    fake_api.put(made("GpuPool", "west", {}))
+    fake_api.missing.add("GpuPool")
+    following = Following(optional=True)
+    try:
+        asked = len(fake_api.requests)
+        until(lambda: len(fake_api.requests) > asked + 3)
+        watch = following.watch
+        assert (watch.listed, watch.failure, following.names, following.changes) == (True, "", set(), 1)
+        fake_api.missing.clear()
+        until(lambda: following.names == {"ai/west"})
+        fake_api.missing.add("GpuPool")
+        fake_api.end_watches()
+        until(lambda: not following.names)
+    finally:
+        following.stop()
+
+
+def test_only_a_part_of_an_object_may_be_kept(fake_api: FakeApi) -> None:
+    fake_api.put(made("GpuPool", "west", {"product": "a100"}))
+    following = Following(part=lambda found: {"kind": found["kind"], "metadata": found["metadata"]})
+    try:
+        until(lambda: fake_api.watches)
+        fake_api.put(made("GpuPool", "east", {"product": "a100"}))
+        until(lambda: following.names == {"ai/west", "ai/east"})
+        assert all(found.keys() == {"kind", "metadata"} for found in following.watch.objects.values())
+    finally:
+        following.stop()

@@ -14,12 +14,14 @@ import pytest
 from extproc.errors import PolicyProblems, Problem, SetupError
 from extproc.kubernetes import object_watch, policy_source
 from extproc.kubernetes.policy_source import ClusterPolicies
+from extproc.kubernetes.pool_source import WantedPools
 from extproc.kubernetes.rollout_in_status import told as as_told
 from extproc.kubernetes.snapshot_file import FILE
 from extproc.policy.rollout_plan import RolloutState
 from extproc.rollout.steps import Verdict
 from tests.policy_documents import policy as policy_text
 from tests.unit.kubernetes.fake_api import FakeApi, made
+from tests.unit.kubernetes.inference_objects import pod, pool
 from tests.waiting import until
 
 Start = Callable[..., ClusterPolicies]
@@ -48,8 +50,13 @@ def start(fake_api: FakeApi, told: Queue[Told], monkeypatch: pytest.MonkeyPatch)
     def on_reload(ok: bool, problems: Sequence[Problem]) -> None:
         told.put((ok, [problem.message for problem in problems]))
 
-    def started(*paths: Path, namespaces: Sequence[str] = (), directory: Path | None = None) -> ClusterPolicies:
-        source = ClusterPolicies(namespaces, paths, directory, on_reload, clock=lambda: 5.0)
+    def started(
+        *paths: Path,
+        namespaces: Sequence[str] | None = (),
+        directory: Path | None = None,
+        pools: WantedPools = WantedPools(),  # noqa: B008 - immutable
+    ) -> ClusterPolicies:
+        source = ClusterPolicies(namespaces, paths, directory, on_reload, clock=lambda: 5.0, pools=pools)
         source.start()
         sources.append(source)
         return source
@@ -262,3 +269,61 @@ def test_without_credentials_there_is_no_start(monkeypatch: pytest.MonkeyPatch, 
 def test_what_was_not_started_can_be_stopped(fake_api: FakeApi) -> None:
     ClusterPolicies([], [], None, lambda _ok, _problems: None).stop()
     assert fake_api.requests == []
+
+
+def test_pools_are_policies_once_they_are_there(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    """No policy of the cluster is asked for, and kinds of the inference extension's other group may be missing."""
+    fake_api.missing |= {"ModelInferencePolicy", "GpuPool", "InferenceObjective", "InferenceModelRewrite"}
+    fake_api.put(pod(1))
+    source = start(namespaces=None, pools=WantedPools(("ai/llama",)))
+    until(lambda: "InferencePool ai/llama" in source.unready)
+    assert source.snapshot.generation == 0
+    fake_api.put(pool())
+    assert told.get(timeout=10) == (True, [])
+    assert (source.unready, source.in_step) == ("", True)
+    assert source.snapshot.policies[0].versions[0].endpoints == ("10.0.0.1:8000",)
+    fake_api.put(pod(2))
+    until(lambda: len(source.snapshot.policies[0].versions[0].endpoints) == 2)
+    assert told.get(timeout=10) == (True, [])
+    fake_api.remove(pool())
+    assert told.get(timeout=10) == (False, ["is not there, and its endpoints are to be picked"])
+    assert [problem.file for problem in source.problems] == ["InferencePool ai/llama"]
+    assert source.unready == "", "it has been ready: requests that come now get what nobody owns"
+
+
+def test_policies_and_pools_together_and_what_is_kept_of_them(
+    fake_api: FakeApi, start: Start, told: Queue[Told], tmp_path: Path
+) -> None:
+    named = [{"name": "v1", "inferencePool": {"name": "llama"}}]
+    fake_api.put(pool(), pool("other"), pod(1), policy(versions=named))
+    wanted = WantedPools(("ai/llama",))
+    source = start(pools=wanted, directory=tmp_path)
+    told.get(timeout=10)
+    assert [found.name for found in source.snapshot.policies] == ["chat"]
+    until((tmp_path / FILE).exists)
+    fake_api.answer = (500, b"")
+    later = start(pools=wanted, directory=tmp_path)
+    until(lambda: later.snapshot.generation)
+    assert later.snapshot.policies[0].versions[0].endpoints == ("10.0.0.1:8000",)
+    elsewhere = start(pools=WantedPools(("ai/other",)), directory=tmp_path)
+    until(lambda: "of other namespaces" in elsewhere.unready)
+
+
+def test_a_policy_that_goes_on_as_it_was_has_the_endpoints_of_now(
+    fake_api: FakeApi, start: Start, told: Queue[Told]
+) -> None:
+    named = [{"name": "v1", "inferencePool": {"name": "llama"}}]
+    fake_api.put(pool(), pod(1), policy(versions=named, port=1))
+    source = start(pools=WantedPools(("ai/llama",)))
+    told.get(timeout=10)
+    fake_api.put(policy(versions=named, port=0))
+    assert told.get(timeout=10) == (False, ["0 is out of range"])
+    for number in (2, 3):
+        fake_api.put(pod(number))
+        until(lambda number=number: len(source.snapshot.policies[0].versions[0].endpoints) == number)  # type: ignore[misc]
+        assert told.get(timeout=10) == (True, [])
+    assert (ports(source), source.gauges().objects["held"]) == ({"chat": 1}, 1)
+    fake_api.put(policy(versions=named, port=2))
+    assert told.get(timeout=10) == (True, [])
+    assert (ports(source), len(source.snapshot.policies[0].versions[0].endpoints)) == ({"chat": 2}, 3)
+    assert source.problems == ()

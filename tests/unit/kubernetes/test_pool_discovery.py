@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.kubernetes.pool_discovery import NOWHERE, FoundPool, Nodes, resolved_policy, resolved_pool
+from extproc.kubernetes.pool_discovery import FoundPool, Nodes, resolved_policy, resolved_pool
 from extproc.kubernetes.service_endpoints import Endpoint
 from extproc.policy.gpu import Gpu, Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from tests.unit.kubernetes.test_node_gpus import A100, node
 
 L4 = {"nvidia.com/gpu.product": "NVIDIA-L4", "nvidia.com/gpu.memory": "23034", "nvidia.com/gpu.count": "1"}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from extproc.admin.server import AdminContent, AdminServer
 from extproc.kubernetes.api import Object
-from extproc.kubernetes.processors import Measured, Processors, ask
+from extproc.kubernetes.processors import Processors, ask
 from extproc.rollout.evidence import VersionEvidence
-from extproc.telemetry.measured_versions import ProcessEvidence, encode_report
+from extproc.telemetry.measured_versions import Measured, ProcessEvidence, encode_report
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.recent_traffic_by_caller import RecentTraffic
 from extproc.telemetry.tap import OpenTaps
@@ -32,7 +31,8 @@ def served(report: bytes) -> AdminServer:
 @pytest.fixture
 def servers() -> Iterator[list[AdminServer]]:
     """Of a processor with two workers, of one, and of one of whose workers can't be heard."""
-    made = [served(encode_report(report)) for report in ([ONE, TWO], [ONE], [])]
+    reports = Measured([ONE, TWO]), Measured([ONE]), Measured([TWO], "worker 2 can't be heard")
+    made = [served(encode_report(report)) for report in reports]
     yield made
     for server in made:
         server.stop()
@@ -66,13 +66,16 @@ def test_all_are_asked_whatever_their_state_and_no_others(servers: list[AdminSer
     assert (sorted(process.process for process in found.processes), found.unheard) == (["one", "one", "two"], "")
 
 
-def test_where_one_can_not_be_heard_nothing_is_known(servers: list[AdminServer]) -> None:
+def test_who_can_not_be_heard_is_named_beside_what_the_others_tell(servers: list[AdminServer]) -> None:
     first, _, deaf = (server.port for server in servers)
-    told = f"a worker of the processor 127.0.0.1:{deaf} can't be heard"
-    assert measure(*piece(first, deaf)) == Measured((), told)
+    told = f"of the processor 127.0.0.1:{deaf}, worker 2 can't be heard"
+    found = measure(*piece(first, deaf))
+    assert (sorted(process.process for process in found.processes), found.unheard) == (["one", "two", "two"], told)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         gone = closed.getsockname()[1]
-    assert measure(*piece(first, gone)).unheard.startswith(f"the processor 127.0.0.1:{gone} can't be heard: ")
+    found = measure(*piece(gone, first))
+    assert found.processes == [ONE, TWO]
+    assert found.unheard.startswith(f"the processor 127.0.0.1:{gone} can't be heard: ")
     assert measure(*piece(gone, deaf)).unheard.endswith(", and 1 more")
 
 
@@ -87,5 +90,5 @@ def test_what_is_no_processor(servers: list[AdminServer], monkeypatch: pytest.Mo
     answers: dict[str, tuple[int, str, bytes]] = {"status 503": (503, "", b""), "can't be heard: ": (200, "", b"\xc1")}
     for text, answer in answers.items():
         monkeypatch.setattr(servers[0], "respond", lambda *_, answer=answer: answer)
-        told: Any = ask(address)
-        assert text in told
+        told = ask(address)
+        assert text in told.unheard

@@ -79,7 +79,7 @@ def test_upstreams() -> None:
     assert "/run/admin.sock" in found
 
 
-def test_the_probe_port_shows_five_paths_and_no_more() -> None:
+def test_the_probe_port_shows_six_paths_and_no_more() -> None:
     listener = document(CANARY)["static_resources"]["listeners"][-1]
     assert listener["name"] == "probes"
     assert listener["address"]["socket_address"] == {"address": "0.0.0.0", "port_value": 9090}
@@ -91,6 +91,7 @@ def test_the_probe_port_shows_five_paths_and_no_more() -> None:
         "/metrics": ("processor-admin", "/metrics"),
         "/healthz": ("processor-admin", "/healthz"),
         "/readyz": ("processor-admin", "/readyz"),
+        "/evidence": ("processor-admin", "/evidence"),
         "/envoy/ready": ("envoy-admin", "/ready"),
         "/envoy/metrics": ("envoy-admin", "/stats/prometheus"),
     }

@@ -10,6 +10,7 @@ from linkerd_adapter.gateway import Options
 from linkerd_adapter.names import Service
 
 from extproc.errors import SetupError
+from extproc.kubernetes.processors import ADMIN_PORT
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests import fast_yaml
 
@@ -38,6 +39,10 @@ def test_everything_has_the_gateways_name_and_namespace() -> None:
     assert docs["Deployment"]["spec"]["selector"] == {"matchLabels": labels}
     assert docs["Deployment"]["spec"]["template"]["metadata"]["labels"] == labels
     assert docs["Service"]["spec"]["selector"] == labels
+    assert {port["name"]: port["targetPort"] for port in docs["Service"]["spec"]["ports"]} == {
+        "http": "http",
+        ADMIN_PORT: "probes",
+    }
 
 
 def test_config_maps_hold_the_policies_and_the_bootstrap() -> None:

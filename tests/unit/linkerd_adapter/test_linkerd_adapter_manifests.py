@@ -65,7 +65,7 @@ NOTED = [
     ),
     (Policy("p", "ai", APP, "c"), []),
     (Policy("p", "ai", APP, "c", load_balancer=LoadBalancer("consistentHash", "x-user")), ["no consistentHash x-user"]),
-    (Policy("p", "ai", APP, "c", picking=Picking()), ["not by picking"]),
+    (Policy("p", "ai", APP, "c", picking=Picking()), ["which server was picked"]),
 ]
 
 
@@ -101,6 +101,7 @@ def test_policies_travel_as_they_are_written_and_in_their_order() -> None:
 def test_files_that_a_config_map_can_name() -> None:
     assert manifests.files({"stdin": "1"}) == {"stdin.yaml": "1"}
     assert manifests.files({"/.": "1"}) == {"policy.yaml": "1"}
+    assert manifests.files({"rollouts.json": "{}", "a": "1"}) == {"rollouts.json": "{}", "a.yaml": "1"}
     many = manifests.files({f"{number}.yml": "" for number in range(11)})
     assert list(many) == sorted(many) == [f"{number:02}-{number}.yml" for number in range(11)]
 

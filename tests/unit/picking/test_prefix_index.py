@@ -12,6 +12,12 @@ from extproc.picking.prefix_index import PrefixIndex
 ADDRESSES = tuple(f"10.0.0.{number}:80" for number in range(5))
 
 
+def add(index: PrefixIndex, addresses: tuple[str, ...], address: str, blocks: tuple[int, ...]) -> None:
+    """The endpoint gets a prompt, as far as it is one of these."""
+    if address in addresses:
+        index.add(address, blocks, depths(index, addresses, blocks)[address])
+
+
 def depths(index: PrefixIndex, addresses: tuple[str, ...], blocks: tuple[int, ...]) -> dict[str, int]:
     """How many of the blocks each endpoint has."""
     found = dict.fromkeys(addresses, 0)
@@ -26,8 +32,8 @@ def depths(index: PrefixIndex, addresses: tuple[str, ...], blocks: tuple[int, ..
 def test_an_endpoint_has_what_it_got() -> None:
     index = PrefixIndex(100)
     index.keep(ADDRESSES)
-    index.add(ADDRESSES[1], (1, 2, 3))
-    index.add(ADDRESSES[2], (1, 2))
+    index.add(ADDRESSES[1], (1, 2, 3), 0)
+    index.add(ADDRESSES[2], (1, 2), 0)
     assert depths(index, ADDRESSES, (1, 2, 3, 4)) == dict(zip(ADDRESSES, (0, 3, 2, 0, 0), strict=True))
     assert depths(index, ADDRESSES, (1, 9, 3)) == dict(zip(ADDRESSES, (0, 1, 1, 0, 0), strict=True))
     assert index.match((9, 2)) == index.match(()) == []
@@ -36,8 +42,8 @@ def test_an_endpoint_has_what_it_got() -> None:
 def test_the_end_of_the_oldest_prompt_goes_first() -> None:
     index = PrefixIndex(4)
     index.keep(ADDRESSES[:1])
-    index.add(ADDRESSES[0], (1, 2, 3))
-    index.add(ADDRESSES[0], (5, 6))
+    index.add(ADDRESSES[0], (1, 2, 3), 0)
+    index.add(ADDRESSES[0], (5, 6), 0)
     assert depths(index, ADDRESSES[:1], (1, 2, 3)) == {ADDRESSES[0]: 2}
     assert depths(index, ADDRESSES[:1], (5, 6)) == {ADDRESSES[0]: 2}
     assert len(index) == 4
@@ -47,12 +53,12 @@ def test_who_is_gone_is_forgotten_and_comes_back_with_nothing() -> None:
     index = PrefixIndex(100)
     index.keep(ADDRESSES[:2])
     for address in ADDRESSES[:2]:
-        index.add(address, (1, 2))
+        index.add(address, (1, 2), 0)
     index.keep(ADDRESSES[1:3])
     assert depths(index, ADDRESSES[1:3], (1, 2)) == {ADDRESSES[1]: 2, ADDRESSES[2]: 0}
     index.keep(ADDRESSES[:2])
     assert depths(index, ADDRESSES[:2], (1, 2)) == {ADDRESSES[0]: 0, ADDRESSES[1]: 2}
-    index.add(ADDRESSES[4], (1,))
+    index.add(ADDRESSES[4], (1,), 0)
     assert len(index) == 2
 
 
@@ -61,18 +67,20 @@ def test_sets_have_any_number_of_endpoints() -> None:
     index = PrefixIndex(10_000)
     index.keep(addresses)
     for address in addresses[:130]:
-        index.add(address, (1, 2))
-    index.add(addresses[63], (1, 2, 3))
-    index.add(addresses[199], (1,))
+        index.add(address, (1, 2), 0)
+    index.add(addresses[63], (1, 2, 3), 0)
+    index.add(addresses[199], (1,), 0)
     found = depths(index, addresses, (1, 2, 3))
     assert [found[address] for address in addresses] == [*[2] * 63, 3, *[2] * 66, *[0] * 69, 1]
 
 
 class Model:
-    """The same in the plainest way: a list of blocks for each endpoint."""
+    """The same in the plainest way: a list of blocks for each endpoint. ``kept``: of each 8, how many an endpoint keeps
+    for certain.
+    """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, capacity: int, kept: int = 8) -> None:
+        self.capacity, self.kept = capacity, kept
         self.blocks: dict[str, OrderedDict[int, None]] = {}
 
     def keep(self, addresses: tuple[str, ...]) -> None:
@@ -87,8 +95,9 @@ class Model:
             self._shorten()
 
     def _shorten(self) -> None:
+        share = max(1, self.capacity // len(self.blocks))
         for own in self.blocks.values():
-            while len(own) > max(1, self.capacity // len(self.blocks)):
+            while len(own) > share - share // 8 * (8 - self.kept):
                 own.popitem(last=False)
 
     def depths(self, blocks: tuple[int, ...]) -> dict[str, int]:
@@ -107,10 +116,11 @@ STEPS = st.one_of(
 )
 
 
-@given(st.integers(1, 30), st.lists(STEPS, max_size=30), st.lists(PROMPTS, min_size=1, max_size=5))
+@given(st.integers(1, 7), st.lists(STEPS, max_size=30), st.lists(PROMPTS, min_size=1, max_size=5))
 def test_it_does_what_the_plainest_way_does(
     capacity: int, steps: list[tuple[str, tuple[str, ...] | tuple[int, ...]]], prompts: list[tuple[int, ...]]
 ) -> None:
+    """To the letter where an endpoint may have less than 8 blocks."""
     index, model, addresses = PrefixIndex(capacity), Model(capacity), ADDRESSES[:3]
     index.keep(addresses)
     model.keep(addresses)
@@ -120,8 +130,59 @@ def test_it_does_what_the_plainest_way_does(
             index.keep(addresses)
             model.keep(addresses)
         else:
-            index.add(what, argument)  # type: ignore[arg-type]
+            add(index, addresses, what, argument)  # type: ignore[arg-type]
             model.add(what, argument)  # type: ignore[arg-type]
         assert len(index) == sum(map(len, model.blocks.values())) <= max(capacity, len(addresses))
         for prompt in prompts:
             assert depths(index, addresses, prompt) == model.depths(prompt)
+
+
+@given(st.integers(8, 200), st.lists(STEPS, max_size=60), st.lists(PROMPTS, min_size=1, max_size=5))
+def test_of_eight_blocks_it_keeps_the_seven_used_last(
+    capacity: int, steps: list[tuple[str, tuple[str, ...] | tuple[int, ...]]], prompts: list[tuple[int, ...]]
+) -> None:
+    index, addresses = PrefixIndex(capacity), ADDRESSES[:3]
+    index.keep(addresses)
+    least, most = Model(capacity, 7), Model(1 << 30)
+    least.keep(addresses)
+    most.keep(addresses)
+    for what, argument in steps:
+        if what == "keep":
+            addresses = argument  # type: ignore[assignment]
+            index.keep(addresses)
+            most.keep(addresses)
+            least = Model(capacity, 7)  # an endpoint may have another number of blocks from now on
+            least.keep(addresses)
+        else:
+            add(index, addresses, what, argument)  # type: ignore[arg-type]
+            least.add(what, argument)  # type: ignore[arg-type]
+            most.add(what, argument)  # type: ignore[arg-type]
+        assert len(index) <= max(capacity, len(addresses))
+        for prompt in prompts:
+            found, at_least, at_most = depths(index, addresses, prompt), least.depths(prompt), most.depths(prompt)
+            assert all(at_least[address] <= found[address] <= at_most[address] for address in addresses)
+
+
+def test_a_conversation_that_goes_on_keeps_its_beginning() -> None:
+    """Each turn continues a path that is as good as new; all of it is moved to the end now and then."""
+    index = PrefixIndex(64)
+    index.keep(ADDRESSES[:1])
+    others = iter(range(10_000, 20_000))
+    talk: tuple[int, ...] = ()
+    for turn in range(30):
+        talk = (*talk, turn)
+        assert index.match(talk[:-1]) in ([], [(1, turn)])
+        add(index, ADDRESSES[:1], ADDRESSES[0], talk)
+        add(index, ADDRESSES[:1], ADDRESSES[0], (next(others), next(others)))
+    assert depths(index, ADDRESSES[:1], talk) == {ADDRESSES[0]: 30}
+
+
+def test_long_prompts_are_told_apart_at_any_block() -> None:
+    index = PrefixIndex(10_000)
+    index.keep(ADDRESSES)
+    for place, size in enumerate((0, 1, 8, 9, 40)):
+        if size:
+            index.add(ADDRESSES[place], tuple(range(size)), 0)
+    for asked in range(45):
+        found = depths(index, ADDRESSES, tuple(range(asked)))
+        assert list(found.values()) == [min(size, asked) for size in (0, 1, 8, 9, 40)]

@@ -76,7 +76,7 @@ class SimulatedServer:
         answer = Answered(self.now)
         self.answers.append(answer)
         seen = self._random.choice(self.breakers)
-        self._line.append((answer, seen, seen.begin(self.now, streamed=True)))
+        self._line.append((answer, seen, seen.begin_stream(self.now)))
         self._in_flight += 1
         self.most = max(self.most, self._in_flight)
         self._serve()

@@ -47,7 +47,8 @@ class AnyUse(RuleBasedStateMachine):
     def asks(self, streamed: bool, weight: float) -> None:
         if self.breaker.busy(self.now) is None:
             self.breaker.admit(self.now)
-            self.open.append(self.breaker.begin(self.now, weight, streamed=streamed))
+            begin = self.breaker.begin_stream if streamed else self.breaker.begin
+            self.open.append(begin(self.now, weight))
 
     @precondition(lambda self: any(one.waiting for one in self.open))
     @rule(seconds=st.floats(0.01, 30))
@@ -98,7 +99,7 @@ def learned(least: int = LEAST) -> Breaker:
 
 
 def answer(breaker: Breaker, now: float, first: float, *, failed: bool = False) -> None:
-    one = breaker.begin(now, streamed=True)
+    one = breaker.begin_stream(now)
     breaker.first_token(one, first, now)
     breaker.outcome(now, failed=failed, one=one)
     breaker.end(one, now)
@@ -130,10 +131,10 @@ def test_what_was_decided_counts_until_it_is_seen_or_was_long_ago() -> None:
 
 def test_the_limit_falls_to_what_is_carried_once_nobody_is_late() -> None:
     breaker = learned()
-    served = [breaker.begin(1.0, streamed=True) for _ in range(5)]
+    served = [breaker.begin_stream(1.0) for _ in range(5)]
     for one in served:
         breaker.first_token(one, 0.1, 1.0)
-    late = [breaker.begin(1.0, streamed=True) for _ in range(7)]
+    late = [breaker.begin_stream(1.0) for _ in range(7)]
     assert breaker.busy(1.2) is not None  # seven wait longer than usual: that is enough
     assert breaker.state == "draining"
     for one in late:
@@ -220,20 +221,20 @@ def test_what_the_policy_promises_is_never_late() -> None:
 def test_a_server_that_hangs_is_ejected_and_each_probe_that_hangs_too() -> None:
     breaker = learned()
     for _ in range(LEAST + 5):
-        breaker.begin(1.0, streamed=True)
+        breaker.begin_stream(1.0)
     assert breaker.busy(2.0) is not None
     assert breaker.state == "draining"
     assert breaker.busy(2.0 + STALLED) is not None
     assert breaker.state is EJECTED
     now = 2.0 + STALLED + EJECTION
     assert breaker.busy(now) is None
-    breaker.begin(now, streamed=True)
+    breaker.begin_stream(now)
     assert breaker.busy(now + 1.0) is not None
     assert breaker.state is EJECTED
     for _ in range(2000):  # for a day
         now += MAX_EJECTION + 2.0
         breaker.busy(now)
-        breaker.begin(now, streamed=True)
+        breaker.begin_stream(now)
     assert breaker.busy(now + 1.0) is not None
 
 

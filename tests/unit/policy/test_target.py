@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.target import Target, listed_by_both
+from extproc.policy.target import NOWHERE, Target, listed_by_both
 from extproc.policy.upstream import Tls, Upstream
 
 
@@ -50,3 +50,10 @@ def test_servers_have_names_where_they_are_verified() -> None:
 )
 def test_a_proxy_can_be_told_one_of_several_addresses(endpoints: tuple[str, ...], *, told: bool) -> None:
     assert Target("chat", "v1", "", endpoints).addresses == (endpoints if told else ())
+
+
+def test_where_nobody_is_there_are_no_servers() -> None:
+    nobody = Target("chat", "v1", "", (NOWHERE,), grpc_endpoints=("a:81",))
+    assert (nobody.present(grpc=False), nobody.present(grpc=True)) == ((), ("a:81",))
+    assert nobody.servers(grpc=False) == (NOWHERE,)
+    assert Target("chat", "v1", "", ("a:80", NOWHERE)).present(grpc=False) == ("a:80", NOWHERE)

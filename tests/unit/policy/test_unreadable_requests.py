@@ -14,8 +14,9 @@ from extproc.exchange.explain import UNMATCHED, explain
 from extproc.exchange.notes import Unmatched
 from extproc.exchange.route import RouteStream, State
 from extproc.headers import Headers
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.policy.unreadable_requests import refusal
+from extproc.policy.unreadable_requests import is_owned, refusal
 
 PASSING = Snapshot((Policy("a", models=("a",), versions=(Version("v1"),)), Policy("b", models=("b",))))
 REJECTING = Snapshot((PASSING.policies[0], Policy("b", models=("b",), reject_unreadable=True)))
@@ -111,3 +112,11 @@ def test_it_is_explained() -> None:
     assert found["reason"] == UNMATCHED["bad_json"] + "; a policy has onUnreadable: reject"
     assert (found["api"], found["model"], found["policy"]) == ("openai", None, None)
     assert explain(PASSING, "POST", CHAT, [], b"hello", b"entropy")["reject"] is None
+
+
+def test_it_is_a_policys_that_owns_every_model_and_has_servers_picked() -> None:
+    everything, some = Policy("a", picking=Picking()), Policy("a", models=("a",), picking=Picking())
+    assert is_owned(Snapshot((everything,)))
+    assert not is_owned(Snapshot((some,)))
+    assert not is_owned(Snapshot((Policy("a"),)))
+    assert not is_owned(Snapshot())

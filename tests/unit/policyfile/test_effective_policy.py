@@ -160,6 +160,7 @@ def test_everything_is_shown() -> None:
                     "sampling": None,
                 },
                 "rollout": None,
+                "weightsFrom": None,
                 "limits": {"maxBody": 8 << 20},
                 "loadBalancer": "roundRobin",
                 "picking": {
@@ -168,6 +169,7 @@ def test_everything_is_shown() -> None:
                     "indexBlocks": 131_072,
                     "adapterWeight": 4.0,
                     "saturation": {"waiting": 5.0, "cache": 0.8, "stale": False},
+                    "maxQueue": 0,
                     "priority": 0,
                     "objectives": {"batch": -1},
                     "metrics": {"interval": 0.1},

@@ -19,6 +19,7 @@ TWO = "versions: [{name: v1, endpoints: ['10.0.0.1:80', '[::1]:80']}]\n"
         ("{adapterWeight: 0.5}", Picking(adapter_weight=0.5)),
         ("{saturation: {waiting: 9, cache: 0.7, stale: true}}", Picking(saturation=Saturation(9, 0.7, True))),
         ("{saturation: {cache: 1}}", Picking(saturation=Saturation(5, 1))),
+        ("{maxQueue: 100}", Picking(max_queue=100)),
         (
             "{priority: -2, objectives: {batch: -1, chat: 3}}",
             Picking(priority=-2, objectives=(("batch", -1), ("chat", 3))),
@@ -47,6 +48,8 @@ def test_none_unless_it_is_asked_for() -> None:
         ("{adapterWeight: -1}", "spec.picking.adapterWeight: -1 is out of range"),
         ("{saturation: {cache: 1.5}}", "spec.picking.saturation.cache: 1.5 is out of range"),
         ("{saturation: {queue: 5}}", "spec.picking.saturation.queue: is not a known field"),
+        ("{maxQueue: -1}", "spec.picking.maxQueue: -1 is out of range"),
+        ("{maxQueue: 10001}", "spec.picking.maxQueue: 10001 is out of range"),
         ("{priority: low}", 'spec.picking.priority: "low" is not a whole number'),
         ("{objectives: {batch: 1.5}}", 'spec.picking.objectives.batch: "1.5" is not a whole number'),
         ("{objectives: {'a b': 1}}", 'spec.picking.objectives["a b"]: "a b" is not allowed'),

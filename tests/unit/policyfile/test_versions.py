@@ -170,3 +170,28 @@ def test_every_version_without_a_weight_is_named() -> None:
 def test_policies_may_use_the_same_version_names() -> None:
     spec = "models: [{}]\nversions: [{{name: v1}}]"
     assert found(policy(spec.format("a")), policy(spec.format("b"), name="other-policy")) == []
+
+
+def test_the_endpoints_of_an_inference_pool_are_known_to_who_watches_it() -> None:
+    spec = "versions: [{name: v1, inferencePool: {name: llama, matchLabels: {version: v1}}}]"
+    (problem,) = found(policy(spec))
+    assert said(problem).startswith("warning 5 spec.versions[0].inferencePool: is known to a processor that watches it")
+    assert "--inference-pool NAMESPACE/llama" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("version", "start"),
+    [
+        ("{inferencePool: llama}", "spec.versions[0].inferencePool: "),
+        ("{inferencePool: {}}", "spec.versions[0].inferencePool: has no name"),
+        ("{inferencePool: {name: A}}", 'spec.versions[0].inferencePool.name: "A" is not allowed'),
+        ("{inferencePool: {name: a, matchLabels: {a: 'b c'}}}", "spec.versions[0].inferencePool.matchLabels.a: "),
+        ("{inferencePool: {name: a, labels: {}}}", "spec.versions[0].inferencePool.labels: is not a known field"),
+        ("{inferencePool: {name: a}, endpoints: ['a:1']}", "spec.versions[0].inferencePool: says what the endpoints"),
+        ("{inferencePool: {name: a}, grpcEndpoints: ['a:1']}", "spec.versions[0].inferencePool: says what the end"),
+        ("{inferencePool: {name: a}, mirror: 5}", "spec.versions[0].inferencePool: a mirror gets its copies"),
+    ],
+)
+def test_what_an_inference_pool_is_not(version: str, start: str) -> None:
+    wrong = [problem for problem in found(policy(f"versions: [{{name: v1, {version[1:]}]")) if not problem.warning]
+    assert f"{wrong[0].path}: {wrong[0].message}".startswith(start)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from extproc.policy.rollout_plan import Guard, RolloutPlan
 from extproc.policy.snapshot import Policy, Version
+from extproc.rollout import guards
 from extproc.rollout.evidence import VersionEvidence
 from extproc.rollout.looks import RolloutLooks
 from extproc.rollout.steps import FAILING, PASSING, WAITING, begin, in_force
@@ -27,7 +30,7 @@ class Looking:
         self.policy, self.now = policy(plan), 100.0
         self.asked: list[tuple[str, Any]] = []
         self.said: list[str] = []
-        self.looks = RolloutLooks(self.ask, self.said.append)
+        self.looks = RolloutLooks(self.ask, lambda text, _=None: self.said.append(text))
 
     def ask(self, base: str, query: str) -> Any:
         question = SimpleNamespace(answered=False, value=None, problem="")
@@ -57,9 +60,28 @@ def test_time_in_which_not_all_are_heard_does_not_count_and_brings_no_verdict() 
     looking = Looking(ERRORS)
     looking.look()
     for _ in range(9):
-        assert looking.look(50, 50, "somebody is silent") == (1, WAITING, "somebody is silent")
+        assert looking.look(50, 0, "somebody is silent") == (1, WAITING, "somebody is silent")
     assert looking.looks.steps["chat"].measured == 0
-    assert looking.look()[:2] == (0, FAILING)
+    assert looking.look()[:2] == (1, PASSING)
+
+
+def test_what_those_who_are_heard_show_to_be_broken_is_broken_and_the_silent_one_is_named() -> None:
+    looking = Looking(ERRORS)
+    looking.look()
+    assert looking.look(50, 50, "a is silent") == (0, FAILING, "errors ≤ 1%: 100% of 50 requests of v2; a is silent")
+
+
+def test_a_look_that_fails_says_so_until_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = Looking(ERRORS)
+    with monkeypatch.context() as broken:
+        broken.setattr(guards, "judge", lambda *_: 1 // 0)
+        for _ in range(3):
+            _, word, text = looking.look()
+            assert (word, looking.looks.steps["chat"].fault) == (WAITING, text)
+    assert text.startswith("it could not be looked at: ZeroDivisionError: ")
+    assert looking.said == [f"the rollout of chat stays as it is: {text}"]
+    looking.look()
+    assert looking.looks.steps["chat"].fault == ""
 
 
 def test_a_query_is_asked_one_at_a_time_and_its_answer_is_of_the_step_for_which_it_was_asked() -> None:

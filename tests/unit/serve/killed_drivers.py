@@ -20,7 +20,7 @@ from extproc.policyfile.rollout_files import RolloutFiles
 from extproc.rollout import guards, steps  # noqa: F401 - guards are loaded once, and not by each driver
 from extproc.rollout.evidence import VersionEvidence
 from extproc.serve.rollout_driver import RolloutDriver
-from extproc.telemetry.measured_versions import ProcessEvidence
+from extproc.telemetry.measured_versions import Measured, ProcessEvidence
 
 POLICY = """\
 apiVersion: ai.istio.io/v1alpha1
@@ -36,9 +36,9 @@ def drive(file: Path, failing: bool, told: int) -> None:
     """Looks again and again, until it is killed; writes a byte to ``told`` after each look."""
     counts, clock = VersionEvidence(), iter(range(10**9))
 
-    def measure() -> list[ProcessEvidence]:
+    def measure() -> Measured:
         counts.add(VersionEvidence(100, 30 if failing else 0, 100))
-        return [ProcessEvidence(str(os.getpid()), {"chat": {"v2": counts.copy()}})]
+        return Measured([ProcessEvidence(str(os.getpid()), {"chat": {"v2": counts.copy()}}, age=0.0)])
 
     base = read(RolloutFiles([file]))
     start = base.since if base else 0.0

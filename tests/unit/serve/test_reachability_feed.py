@@ -12,6 +12,7 @@ import pytest
 from extproc.policy.picking import Picking
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from extproc.serve import connection_attempts
 from extproc.serve.polling_thread import MAX_OPEN
 from extproc.serve.reachability_feed import ReachabilityFeed, Server, watched
@@ -119,6 +120,19 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
         "p/v1 is down: none of its servers can be reached; `onVersionDown` says what its users get",
         "p/v1 can be reached again",
     ]
+
+
+def test_a_version_without_servers_is_down(listening: socket.socket) -> None:
+    versions = Version("v1", 1, (address(listening),)), Version("v2", 1, (NOWHERE,))
+    snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
+    feed = ReachabilityFeed(lambda: snapshot, loads, Metrics().count_error, interval=0.01)
+    feed.start()
+    try:
+        until(lambda: loads.down == {"p/v2"})
+        assert feed.up == {("p", "v1", ""): 1, ("p", "v2", ""): 0}
+        assert not loads.unreachable
+    finally:
+        feed.stop()
 
 
 def test_ports_for_grpc_are_down_for_themselves(listening: socket.socket) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,10 +20,11 @@ from extproc.fetch.prometheus_query import UnusableAnswerError
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 from extproc.policyfile.rollout_files import RolloutFiles
-from extproc.rollout import steps
-from extproc.rollout.evidence import VersionEvidence
+from extproc.rollout import guards, steps
+from extproc.rollout.evidence import StepEvidence, VersionEvidence
+from extproc.rollout.steps import Verdict
 from extproc.serve.rollout_driver import RolloutDriver
-from extproc.telemetry.measured_versions import ProcessEvidence
+from extproc.telemetry.measured_versions import Measured, ProcessEvidence
 from tests.house.tree import ROOT
 from tests.policy_documents import policy
 from tests.waiting import until
@@ -47,7 +49,9 @@ class Machine:
         self.files = RolloutFiles([self.file])
         self.now = 1000.0
         self.moved = 0
-        self.processes: dict[str, VersionEvidence] | None = {"a": VersionEvidence(), "b": VersionEvidence()}
+        self.processes = {"a": VersionEvidence(), "b": VersionEvidence()}
+        self.unheard = ""
+        """One of them, if any."""
         self.driver = self.drive()
 
     def drive(self) -> RolloutDriver:
@@ -56,10 +60,10 @@ class Machine:
     def snapshot(self) -> Snapshot:
         return loader.load([self.file]).snapshot
 
-    def measure(self) -> list[ProcessEvidence] | None:
-        if self.processes is None:
-            return None
-        return [ProcessEvidence(name, {"chat": {"v2": counts.copy()}}) for name, counts in self.processes.items()]
+    def measure(self) -> Measured:
+        heard = {name: counts for name, counts in self.processes.items() if name != self.unheard}
+        told = [ProcessEvidence(name, {"chat": {"v2": counts.copy()}}, 1.0) for name, counts in heard.items()]
+        return Measured(told, self.unheard and f"{self.unheard} can't be heard")
 
     def move(self) -> None:
         self.moved += 1
@@ -67,7 +71,7 @@ class Machine:
     def tick(self, requests: int = 0, failures: int = 0, process: str = "a", seconds: float = 1.0) -> tuple[str, int]:
         """A second passes, in which a process counts requests."""
         self.now += seconds
-        if self.processes is not None and requests:
+        if requests:
             self.processes[process].add(VersionEvidence(requests, failures, requests))
         self.driver.tick()
         (state,) = self.files.read()
@@ -122,11 +126,49 @@ def test_it_rolls_back_at_the_look_that_shows_it(machine: Machine, caplog: pytes
 def test_a_process_that_is_not_heard_makes_it_wait(machine: Machine) -> None:
     machine.tick()
     machine.tick(60)
-    heard, machine.processes = machine.processes, None
-    assert [machine.tick() for _ in range(9)] == [("Progressing", 1)] * 9
-    machine.processes = heard
+    machine.unheard = "b"
+    assert [machine.tick(10, process="b") for _ in range(9)] == [("Progressing", 1)] * 9
+    machine.unheard = ""
     machine.tick(10)  # what it has counted meanwhile is not lost
-    assert machine.measured() == 70
+    assert machine.measured() == 160
+
+
+def test_what_the_others_count_rolls_back_and_the_silent_one_is_named(machine: Machine) -> None:
+    machine.tick()
+    machine.unheard = "b"
+    assert machine.tick(40, 20) == ("RollingBack", 0)
+    (state,) = machine.files.read()
+    assert state.moves[-1].reason == "errors ≤ 1%: 50% of 40 requests of v2; b can't be heard"
+
+
+def test_a_look_that_fails_is_the_fault_of_its_policy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = spec()
+    bad = document.replace("name: chat", "name: bad", 1).replace("spec:", "spec:\n  models: [other]", 1)
+    machine = Machine(tmp_path, f"{bad}\n---\n{document}")
+    judge = guards.judge
+
+    def fail(step: StepEvidence, *rest: Any) -> Verdict:
+        if step.policy == "bad":
+            raise ZeroDivisionError("a bug")
+        return judge(step, *rest)
+
+    monkeypatch.setattr(guards, "judge", fail)
+    for failures in (0, 20, 0):
+        machine.now += 1
+        machine.processes["a"].add(VersionEvidence(40, failures, 40))
+        machine.driver.tick()
+    assert {state.policy: state.phase for state in machine.files.read()} == {
+        "bad": "Progressing",
+        "chat": "RollingBack",
+    }
+    told = {shown["policy"]: shown["fault"] for shown in machine.driver.status()}
+    assert told == {"bad": "it could not be looked at: ZeroDivisionError: a bug", "chat": ""}
+    assert [record.message for record in caplog.records if record.exc_info] == [
+        f"the rollout of bad stays as it is: {told['bad']}"
+    ]
+    machine.driver.stop()
 
 
 def test_a_process_that_begins_anew_counts_from_nothing(machine: Machine) -> None:

@@ -14,12 +14,15 @@ from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.codec import PROCESS
 from extproc.exchange.breakers import Breakers
 from extproc.policy.circuit_breaker import CircuitBreaker
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.picking import Picking, Saturation
+from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.echo import Feed
 from tests.grpc.messages import BODY, SNAPSHOT, STREAMED, head, value
 from tests.grpc.running import Running, running
+from tests.said_loads import SaidLoads
 from tests.waiting import until
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -203,3 +206,117 @@ def test_an_observer_is_refused_where_the_room_is_for_routing() -> None:
         for one, _ in (*watching, (feed, refused), (routed, call)):
             one.half_close()
         until(lambda: metrics.streams == 0)
+
+
+class Queue:
+    """A processor whose only server is saturated at first, and what waits there."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics, self.board = metrics, SaidLoads()
+        spec = Picking("least-loaded", saturation=Saturation(waiting=0), max_queue=2)
+        versions = (Version("v1", 1, ("10.0.0.1:80",)),)
+        self.snapshot = Snapshot((Policy("llama", models=("llama",), versions=versions, picking=spec),))
+        self.picks = EndpointPicks(lambda: self.board, frozenset)
+        self.services = {PROCESS: handler_factory(lambda: self.snapshot, metrics, picks=self.picks)}
+        self.tell(9)
+
+    def tell(self, waiting: int) -> None:
+        self.board.waiting = {"10.0.0.1:80": waiting}
+
+    def ask(self, server: Running) -> tuple[Any, Feed]:
+        """A request that waits, and what it sends."""
+        call, feed = self.open(server, "60s")
+        until(lambda: self.waiting == 1)
+        return call, feed
+
+    def open(self, server: Running, timeout: str) -> tuple[Any, Feed]:
+        feed = Feed()
+        call = server.open(PROCESS)(iter(feed), metadata=(("x-aimesh-message-timeout", timeout),))
+        feed.send(head(protocol_config=STREAMED))
+        feed.send(BODY)
+        return call, feed
+
+    def ask_at_once(self, server: Running) -> Any:
+        """A request that need not wait."""
+        return server.open(PROCESS)(iter([head(protocol_config=STREAMED), BODY]))
+
+    @property
+    def waiting(self) -> int:
+        return self.picks.waiting().get(("llama", "v1", ""), 0)
+
+    def ended(self, outcome: str) -> float | None:
+        return value(self.metrics, "inference_queue_requests_total", policy="llama", outcome=outcome)
+
+
+@pytest.fixture
+def queue(metrics: Metrics) -> Queue:
+    return Queue(metrics)
+
+
+def test_a_request_that_waits_is_answered_when_there_is_room(queue: Queue) -> None:
+    with running(queue.services) as server:
+        call, feed = queue.ask(server)
+        queue.tell(0)
+        (reply,) = (pb.ProcessingResponse.FromString(message) for message in call)
+        found = {h.header.key: h.header.raw_value for h in reply.request_headers.response.header_mutation.set_headers}
+        assert found["x-gateway-destination-endpoint"] == b"10.0.0.1:80"
+        assert call.code() is grpc.StatusCode.OK
+        feed.half_close()
+        until(lambda: queue.metrics.streams == 0)
+    assert (queue.waiting, queue.ended("routed")) == (0, 1)
+    assert value(queue.metrics, "inference_queue_seconds_count", policy="llama") == 1
+    labels = {"policy": "llama", "version": "v1", "gpu_pool": "none"}
+    assert value(queue.metrics, "inference_picks_total", **labels, outcome="picked") == 1
+
+
+def test_a_request_that_waited_for_too_long_is_refused(queue: Queue) -> None:
+    with running(queue.services) as server:
+        call, feed = queue.open(server, "0.01s")
+        (reply,) = (pb.ProcessingResponse.FromString(message) for message in call)
+        assert reply.immediate_response.status.code == 429
+        assert call.code() is grpc.StatusCode.OK
+        feed.half_close()
+    assert queue.ended("timed_out") == 1
+    assert value(queue.metrics, "inference_rejected_total", code="queue_timeout") == 1
+
+
+@pytest.mark.parametrize("how", ["cancel", "half_close"])
+def test_who_leaves_while_it_waits_is_forgotten(queue: Queue, how: str) -> None:
+    with running(queue.services) as server:
+        call, feed = queue.ask(server)
+        if how == "cancel":
+            call.cancel()
+        feed.half_close()
+        until(lambda: queue.metrics.streams == 0)
+        assert (queue.waiting, queue.ended("client_left")) == (0, 1)
+        queue.tell(0)
+        assert len(list(queue.ask_at_once(server))) == 1
+
+
+def test_those_that_wait_are_answered_while_the_server_drains(queue: Queue) -> None:
+    with running(queue.services) as server:
+        call, feed = queue.ask(server)
+        server.engine.stop(30)
+        queue.tell(0)
+        assert len(list(call)) == 1
+        assert call.code() is grpc.StatusCode.OK
+        feed.half_close()
+        server.thread.join(20)
+        assert not server.thread.is_alive()
+
+
+def test_a_bug_of_ours_ends_one_that_waited(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(queue.services) as server:
+        call, feed = queue.ask(server)
+        with monkeypatch.context() as patch:
+            patch.setattr("extproc.exchange.pick_queues.PickQueues.finish", lambda *_: 1 / 0)
+            queue.tell(0)
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call)
+        feed.half_close()
+        assert caught.value.code() is grpc.StatusCode.INTERNAL
+        until(lambda: queue.metrics.streams == 0)
+        assert "ZeroDivisionError" in caplog.text
+        assert len(list(queue.ask_at_once(server))) == 1

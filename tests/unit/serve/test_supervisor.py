@@ -18,7 +18,7 @@ from extproc.errors import PolicyProblems, SetupError
 from extproc.serve import supervisor as module
 from extproc.serve.options import ServeOptions
 from extproc.serve.supervisor import Supervisor
-from extproc.telemetry.measured_versions import ProcessEvidence, decode_report
+from extproc.telemetry.measured_versions import Measured, ProcessEvidence, decode_report
 from extproc.telemetry.metrics import Metrics
 from tests.grpc.served import write
 
@@ -223,7 +223,7 @@ def test_half_of_the_workers_are_enough(options: ServeOptions) -> None:
     release(supervisor)
 
 
-def test_it_drives_rollouts_by_what_all_workers_count_or_waits(
+def test_it_drives_rollouts_by_what_its_workers_count_and_says_which_is_silent(
     options: ServeOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driven: list[tuple[Any, ...]] = []
@@ -233,12 +233,14 @@ def test_it_drives_rollouts_by_what_all_workers_count_or_waits(
     assert paths == options.policies
     assert snapshot().policies
     for worker in Worker.every:
-        monkeypatch.setattr(worker, "evidence", lambda name=worker.name: [ProcessEvidence(name)], raising=False)
-    assert [process.process for process in measure()] == ["worker 1", "worker 2", "worker 3"]
+        monkeypatch.setattr(
+            worker, "evidence", lambda name=worker.name: Measured([ProcessEvidence(name)]), raising=False
+        )
+    assert [process.process for process in measure().processes] == ["worker 1", "worker 2", "worker 3"]
     assert decode_report(supervisor._admin.content.evidence()) == measure()
     monkeypatch.setattr(Worker.every[1], "evidence", lambda: None)
-    assert measure() is None
-    assert decode_report(supervisor._admin.content.evidence()) == []
+    silent = Measured([ProcessEvidence("worker 1"), ProcessEvidence("worker 3")], "worker 2 can't be heard")
+    assert measure() == decode_report(supervisor._admin.content.evidence()) == silent
     on_move()
     assert [worker.signals for worker in Worker.every] == [[signal.SIGHUP]] * 3
     release(supervisor)

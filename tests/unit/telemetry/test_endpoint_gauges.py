@@ -70,10 +70,11 @@ def test_processes_tell_the_same_board() -> None:
 
 
 def test_rows_have_shares_of_their_target() -> None:
-    found = rows(TARGETS | {("q", "", "w"): [EndpointState("h:1")]})
+    found = rows(TARGETS | {("q", "", "w"): [EndpointState("h:1")]}, {("q", "", "w"): 4, ("p", "other", ""): 9})
     assert [(row["version"], row["gpu_pool"], row["endpoint"], row["share"]) for row in found] == [
         ("v", "none", "10.0.0.1:1", 0.75),
         ("v", "none", "10.0.0.2:1", 0.25),
         ("none", "w", "h:1", None),
     ]
+    assert [row["queued"] for row in found] == [0, 0, 4]
     assert found[0]["adapters"] == ["sql"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from extproc import apis
-from extproc.exchange.notes import Observed
+from extproc.exchange.notes import Observed, ObservedPick
 from extproc.telemetry import genai
 
 
@@ -23,6 +23,19 @@ def observed(**changes: Any) -> Observed:
         "operation": "chat.completions",
     }
     return Observed(**fields | changes)
+
+
+def test_a_server_that_was_picked() -> None:
+    pick = ObservedPick("prefix", "10.0.0.1:80", "10.0.0.2:80", "fallback")
+    found = genai.attributes(observed(pick=pick))
+    assert {name: value for name, value in found.items() if name.startswith("aimesh.picking.")} == {
+        "aimesh.picking.by": "prefix",
+        "aimesh.picking.endpoint": "10.0.0.1:80",
+        "aimesh.picking.served": "10.0.0.2:80",
+        "aimesh.picking.outcome": "fallback",
+    }
+    unknown = genai.attributes(observed(pick=ObservedPick("prefix", "10.0.0.1:80", "", "")))
+    assert {"aimesh.picking.served", "aimesh.picking.outcome"}.isdisjoint(unknown)
 
 
 def test_a_stream_of_tokens() -> None:

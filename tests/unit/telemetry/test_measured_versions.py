@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.rollout.evidence import ABANDONED, DURATION, ZERO, VersionEvidence, bucket
 from extproc.telemetry.measured_versions import (
+    Measured,
     MeasuredVersions,
     MergedEvidence,
     ProcessEvidence,
@@ -33,7 +35,7 @@ def account(code: str = "200", **more: Any) -> RequestAccount:
 
 
 def only(measured: MeasuredVersions) -> ProcessEvidence:
-    (process,) = decode_report(measured.report())
+    (process,) = decode_report(measured.report()).processes
     return process
 
 
@@ -156,24 +158,49 @@ def test_what_is_new_since_the_last_report_and_of_another_process() -> None:
     assert only(MeasuredVersions()).process != now.process
 
 
-def test_what_several_processes_count_is_added_up_from_one_time_to_the_next() -> None:
-    def heard(**requests: int) -> list[ProcessEvidence]:
-        report = [ProcessEvidence(name, {"chat": {"v2": VersionEvidence(n)}}) for name, n in requests.items()]
-        return decode_report(encode_report(report))
+def told(*processes: ProcessEvidence) -> Sequence[ProcessEvidence]:
+    """As they are heard."""
+    return decode_report(encode_report(Measured(processes))).processes
 
+
+def process(name: str, requests: int, age: float = 1.0) -> ProcessEvidence:
+    return ProcessEvidence(name, {"chat": {"v2": VersionEvidence(requests)}}, age)
+
+
+def test_what_several_processes_count_is_added_up_from_one_time_to_the_next() -> None:
     merged = MergedEvidence()
-    assert merged.fresh(heard(a=3, b=4))["chat"]["v2"].requests == 7
-    assert merged.fresh([]) == {}
-    assert merged.fresh(heard(a=5, c=1))["chat"]["v2"].requests == 3, "b has ended, c is new"
+    assert merged.fresh(told(process("a", 3), process("b", 4)), {}, 100.0)["chat"]["v2"].requests == 7
+    assert merged.fresh([], {}, 101.0) == {}
+    fresh = merged.fresh(told(process("a", 5), process("c", 1)), {}, 102.0)
+    assert fresh["chat"]["v2"].requests == 3, "b has ended, c is new"
 
 
 def test_what_a_process_has_counted_counts_once_though_it_is_missing_for_a_while() -> None:
     merged = MergedEvidence()
+    merged.fresh([process("a", 1000)], {}, 100.0)
+    assert merged.fresh([], {}, 101.0) == {}
+    assert merged.fresh([process("a", 1002)], {}, 102.0)["chat"]["v2"].requests == 2
+    for _ in range(601):
+        merged.fresh([], {}, 200.0)
+    assert merged.fresh([process("a", 1009, age=2000.0)], {}, 1003.0) == {}, "it was forgotten, and is none that is new"
+    assert merged.fresh([process("a", 1010, age=2001.0)], {}, 1004.0)["chat"]["v2"].requests == 1
 
-    def told(requests: int) -> ProcessEvidence:
-        return ProcessEvidence("a", {"chat": {"v1": VersionEvidence(requests)}})
 
-    other = ProcessEvidence("b", {})
-    merged.fresh([told(1000), other])
-    assert merged.fresh([other]) == {}
-    assert merged.fresh([told(1002), other])["chat"]["v1"].requests == 2
+def test_what_was_counted_partly_before_the_step_began_does_not_count_in_it() -> None:
+    merged, since = MergedEvidence(), {"chat": 100.0}
+    assert merged.fresh([process("old", 50, age=3.0), process("new", 5, age=1.0)], since, 102.0) == {
+        "chat": {"v2": VersionEvidence(5)}
+    }
+    both = [process("old", 51), process("new", 6)]
+    assert merged.fresh(both, since, 103.0)["chat"]["v2"].requests == 2
+    silent = [process("old", 52)]
+    assert merged.fresh(silent, since, 104.0)["chat"]["v2"].requests == 1
+    since = {"chat": 104.0}
+    both = [process("old", 53), process("new", 60)]
+    assert merged.fresh(both, since, 105.0)["chat"]["v2"].requests == 1, "the other one was silent as the step began"
+
+
+def test_a_process_tells_its_age() -> None:
+    measured = MeasuredVersions()
+    first = only(measured).age
+    assert 0.0 <= first < only(measured).age

@@ -33,6 +33,15 @@ def test_the_place_of_a_pool() -> None:
     }
 
 
+def test_those_that_wait_are_added_up() -> None:
+    one = ServingGauges(queued={("p", "v1", "west"): 3, ("q", "", ""): 1})
+    two = ServingGauges(queued={("p", "v1", "west"): 2})
+    assert samples(one, two) == {
+        ("inference_queue_waiting", "p", "v1", "west"): 5,
+        ("inference_queue_waiting", "q", "none", "none"): 1,
+    }
+
+
 def test_nothing_known_is_nothing_told() -> None:
     assert samples(ServingGauges()) == {}
 

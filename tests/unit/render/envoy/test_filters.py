@@ -65,6 +65,15 @@ def test_what_picks_need_of_envoy() -> None:
     assert taken == ["aimesh", "envoy.lb"], "the access log tells who was picked"
 
 
+def test_what_queues_need_of_envoy() -> None:
+    assert "initial_metadata" not in route_filter(PLAIN, OPTIONS)["typed_config"]["grpc_service"]
+    queue = Snapshot((policy(picking=Picking(max_queue=1)),))
+    assert headers_read(queue) == [*headers_read(Snapshot()), "x-gateway-inference-fairness-id"]
+    for options, told in ((OPTIONS, "1s"), (EnvoyOptions(message_timeout=2.5), "2.5s")):
+        service = route_filter(queue, options)["typed_config"]["grpc_service"]
+        assert service["initial_metadata"] == [{"key": "x-aimesh-message-timeout", "value": told}]
+
+
 @pytest.mark.parametrize(
     ("body", "mode", "override", "wait", "timeout"),
     [
@@ -142,6 +151,7 @@ def test_the_observer_gets_the_response_and_does_not_hold_it() -> None:
     assert found["deferred_close_timeout"] == "1s"
 
 
+PICKING = Snapshot((policy(picking=Picking()),))
 BUSY = CustomMetric("busy", "GAUGE", (), Source(header="x-busy"), Source(header="content-length"))
 
 
@@ -153,12 +163,24 @@ BUSY = CustomMetric("busy", "GAUGE", (), Source(header="x-busy"), Source(header=
         (PLAIN, EnvoyOptions(behind_linkerd=True), False, ["l5d-client-id"]),
         (REPORTING, EnvoyOptions(), False, ["endpoint-load-metrics"]),
         (Snapshot((policy(custom_metrics=(BUSY,)),)), EnvoyOptions(), False, ["x-busy"]),
+        (PICKING, EnvoyOptions(), False, ["x-gateway-destination-endpoint"]),
     ],
 )
 def test_headers_for_the_observer(snapshot: Snapshot, options: EnvoyOptions, alone: bool, more: list[str]) -> None:
     always = forwarded(observe_filter(Snapshot(), OPTIONS))
     assert {":status", "content-type", "grpc-status"} <= set(always)
     assert forwarded(observe_filter(snapshot, options, alone=alone)) == [*always, *more]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "alone", "told"), [(PICKING, False, True), (PICKING, True, False), (PLAIN, False, False)]
+)
+def test_where_servers_are_picked_the_observer_is_told_who_answered(
+    snapshot: Snapshot, alone: bool, told: bool
+) -> None:
+    """Not at a model server, whose own sidecar knows only itself."""
+    config = observe_filter(snapshot, OPTIONS, alone=alone)["typed_config"]
+    assert config.get("response_attributes") == (["upstream.address"] if told else None)
 
 
 def test_an_observer_alone_needs_method_and_path() -> None:

@@ -1,0 +1,19 @@
+# Types in C for breakers.py, where it is compiled (setup.py).
+
+cimport cython
+
+from extproc.policy.breaker cimport Breaker, InFlight
+
+cdef class Breakers:
+    cdef object _clock, _snapshot
+    cdef Py_ssize_t _processes
+    cdef dict _breakers
+    cdef bint _wanted
+
+    @cython.locals(name=tuple, known=tuple, breaker=Breaker)
+    cpdef begin(self, object snapshot, object metadata, double now)
+    cdef Breaker _of(self, object policy, tuple name)
+
+cdef bint _is_target(object snapshot, tuple name) except -1
+cdef tuple _name(object decision, object policy)
+cpdef note_end(Breaker breaker, InFlight one, object observed, double now)

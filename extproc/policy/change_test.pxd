@@ -1,0 +1,6 @@
+# Types in C for change_test.py, where it is compiled (setup.py).
+
+cdef class ChangeTest:
+    cdef double _bad, _good, _threshold, _score
+
+    cpdef clear(self)

@@ -1,0 +1,68 @@
+"""Which Prometheus policies may have asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.fetch import prometheus_query
+from extproc.kubernetes.allowed_prometheus import AllowedPrometheus
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+
+    class Question:
+        answered, value, problem = False, None, ""
+
+        def __init__(self, base: str, query: str) -> None:
+            found.append((base, query))
+
+    monkeypatch.setattr(prometheus_query, "Question", Question)
+    return found
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://prometheus.monitoring:9090",
+        "http://PROMETHEUS.monitoring.:9090/",
+        "https://thanos/team-a",
+        "http://p:80",
+    ],
+)
+def test_those_that_are_named_are_asked(base: str, asked: list[tuple[str, str]]) -> None:
+    allowed = AllowedPrometheus(["http://prometheus.monitoring:9090/", "https://thanos:443/team-a/", "http://p"])
+    assert allowed.ask(base, "q").problem == ""
+    assert asked == [(base, "q")]
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://169.254.169.254",
+        "http://localhost:9090",
+        "https://prometheus:9090",
+        "http://prometheus:9091",
+        "http://prometheus:9090/other",
+        "http://prometheus:9090@192.0.2.1",
+        "http://prometheus:9090.evil.example",
+        "ftp://prometheus:9090",
+        "",
+    ],
+)
+def test_others_are_not_and_the_guard_says_so(base: str, asked: list[tuple[str, str]]) -> None:
+    question = AllowedPrometheus(["http://prometheus:9090"]).ask(base, "q")
+    assert (question.answered, question.value) == (True, None)
+    assert question.problem == f"{base} is no Prometheus that the controller may ask (its --prometheus)"
+    assert asked == []
+
+
+def test_none_by_default(asked: list[tuple[str, str]]) -> None:
+    assert AllowedPrometheus().ask("http://prometheus:9090", "q").problem
+    assert asked == []
+
+
+def test_what_is_no_url() -> None:
+    with pytest.raises(ValueError, match="http://"):
+        AllowedPrometheus(["prometheus:9090"])

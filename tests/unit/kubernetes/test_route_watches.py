@@ -1,0 +1,64 @@
+"""Which routes are followed, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from extproc.kubernetes import route_watches
+from extproc.kubernetes.api import Object
+from extproc.kubernetes.route_watches import RouteWatches
+from tests.unit.kubernetes.fake_api import FakeApi, made
+
+
+def policy(namespace: str = "ai", **weights_from: Any) -> Object:
+    spec = {"weightsFrom": {**weights_from, "backends": {"v1": "a"}}} if weights_from else {}
+    return {"metadata": {"name": "chat", "namespace": namespace}, "spec": spec}
+
+
+def test_nothing_is_asked_until_a_policy_names_a_route() -> None:
+    async def follow() -> list[Object]:
+        watches = RouteWatches(lambda: None)
+        wrong = {"metadata": {"name": "x", "namespace": "ai"}, "spec": {"weightsFrom": 5}}
+        found = await watches.follow([policy(), wrong])
+        assert len(asyncio.all_tasks()) == 1
+        await watches.stop()
+        return found
+
+    assert asyncio.run(follow()) == []
+
+
+def test_routes_beside_the_policies_are_followed_and_let_go(fake_api: FakeApi) -> None:
+    """The first answer has them: nobody is told that a route is not there which was not asked for yet."""
+    changes = []
+
+    async def follow() -> None:
+        watches = RouteWatches(lambda: changes.append(1))
+        found = await watches.follow([policy(httpRoute="chat")])
+        assert [(one["kind"], one["metadata"]["name"]) for one in found] == [("HTTPRoute", "chat")]
+        fake_api.put(made("HTTPRoute", "other", {}))
+        async with asyncio.timeout(30):
+            while len(await watches.follow([policy(httpRoute="chat")])) < 2:
+                await asyncio.sleep(0)
+        assert changes
+        assert await watches.follow([policy("other", virtualService="chat")]) == []
+        await watches.stop()
+        assert len(asyncio.all_tasks()) == 1
+
+    fake_api.put(made("HTTPRoute", "chat", {}))
+    asyncio.run(follow())
+
+
+def test_kinds_that_are_not_there_hold_up_little(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route_watches, "FIRST_LIST", 0.05)
+    fake_api.answer = (404, b"{}")
+
+    async def follow() -> list[Object]:
+        watches = RouteWatches(lambda: None)
+        found = await watches.follow([policy(httpRoute="chat")])
+        await watches.stop()
+        return found
+
+    assert asyncio.run(follow()) == []
