@@ -55,7 +55,8 @@ def draw(rows: Sequence[dict[str, Any]], measured: Measured, path: Path) -> None
         panel.set_xticks([2, len(COLOURS) + 3], ["mean", "p99"], fontsize=9)
         panel.set_title(load.title, loc="left", fontsize=11)
         panel.spines[["top", "right"]].set_visible(False)
-    marks = {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    shown = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in figure.axes]
+    marks = {label: mark for panel in shown for mark, label in panel}
     figure.legend(marks.values(), marks, loc="outside lower center", ncols=len(marks), fontsize=9, frameon=False)
     figure.suptitle("Time to first token, by how one of 16 servers is picked", x=0.01, ha="left", fontsize=12)
     figure.savefig(path, metadata={"Date": None})

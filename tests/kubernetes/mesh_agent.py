@@ -24,9 +24,10 @@ class MeshAgent:
     ) -> None:
         """``kind``: of the node; ``place``: a folder for its files; ``port``: of its status page."""
         self._sockets = [place / XDS, place / SDS]
-        root = control_plane.kubectl(
-            *("get", "configmap", "istio-ca-root-cert", "-n", namespace, "-o", "jsonpath={.data.root-cert\\.pem}")
-        )
+        authority = ("configmap/istio-ca-root-cert", "-n", namespace)
+        # The istiod that leads makes it: after an outage of the API server it has to be elected again.
+        control_plane.kubectl("wait", "--for=create", "--timeout=120s", *authority)
+        root = control_plane.kubectl("get", *authority, "-o", "jsonpath={.data.root-cert\\.pem}")
         token = control_plane.kubectl("create", "token", "default", "-n", namespace, "--audience=istio-ca").strip()
         for path, text in ((_ROOT, root), (_TOKEN, token)):
             (place / path).parent.mkdir(parents=True)
