@@ -16,7 +16,7 @@ from extproc.exchange.waiting_pick import WaitingPick
 from extproc.headers import Headers
 from extproc.picking.loads import EndpointLoads
 from extproc.policy.picking import Picking, Saturation
-from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.snapshot import DEFAULT_BODY_LIMIT, Policy, Snapshot, Version
 from tests.said_loads import SaidLoads
 
 A, B, C = ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
@@ -25,10 +25,13 @@ WAITS = Protocol(BodyMode.STREAMED, send_body_without_waiting=True)
 PATIENCE = 0.75
 
 
-def snapshot(*endpoints: str, **more: Any) -> Snapshot:
+def snapshot(
+    *endpoints: str, grpc: tuple[str, ...] = (), body_limit: int = DEFAULT_BODY_LIMIT, **more: Any
+) -> Snapshot:
     spec: dict[str, Any] = {"max_queue": 4, "saturation": ONE_EACH, "objectives": (("batch", -1), ("chat", 5))} | more
-    versions = (Version("v1", 1, endpoints or (A, B)),)
-    return Snapshot((Policy("chat", versions=versions, picking=Picking("least-loaded", **spec)),))
+    versions = (Version("v1", 1, endpoints or (A, B), grpc_endpoints=grpc),)
+    picking = Picking("least-loaded", **spec)
+    return Snapshot((Policy("chat", versions=versions, picking=picking, body_limit=body_limit),))
 
 
 class Pages(SaidLoads):
@@ -107,8 +110,8 @@ class One:
 class Process:
     def __init__(self, view: Snapshot) -> None:
         self.view, self.board, self.now = view, Pages(), 100.0
-        self.unreachable: frozenset[str] = frozenset()
-        self.picks = Picks(self.board, lambda: self.unreachable, clock=lambda: self.now)
+        self.unreachable = self.avoided = frozenset[str]()
+        self.picks = Picks(self.board, lambda: self.unreachable, lambda: self.avoided, clock=lambda: self.now)
         self.picks.follow(view)
         self.resumed: list[One] = []
         self.due: list[Callable[[], None]] = []
@@ -117,8 +120,9 @@ class Process:
         assert seconds == LOOK_INTERVAL
         self.due.append(callback)
 
-    def ask(self, objective: str = "", user: str = "", subset: tuple[str, ...] | None = None) -> One:
+    def ask(self, objective: str = "", user: str = "", subset: tuple[str, ...] | None = None, kind: str = "") -> One:
         said = {"x-gateway-inference-objective": objective, "x-gateway-inference-fairness-id": user}
+        said["content-type"] = kind
         return One(self, subset, {name: value for name, value in said.items() if value})
 
     def say(self, **waiting: int) -> None:

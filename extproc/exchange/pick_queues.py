@@ -126,6 +126,14 @@ class PickQueues:
         self._forget_if_empty(one.cluster, queue)
         return (self._waited(one, CLIENT_LEFT),)
 
+    def drop(self, one: WaitingPick) -> None:
+        """There is no room for what comes of it while it waits: it is refused at the next look."""
+        queue = self.by_cluster.get(one.cluster)
+        if queue is not None and queue.requests.remove(one):
+            self._forget_if_empty(one.cluster, queue)
+            one.verdict = QUEUE_FULL
+            self._dropped.append(one)
+
     def hold(self, one: WaitingPick, seconds: float, resume: Callable[[], None], call_later: CallLater) -> None:
         """The exchange of one that waits is held, so many seconds at most; ``resume``: has it go on."""
         one.until, one.resume = one.since + seconds, resume
@@ -182,8 +190,8 @@ class PickQueues:
         while any(marks := room.marks(ready)):
             if (one := queue.requests.take(partial(hints.allow, marks))) is None:
                 return
-            self._route(one, marks)
-            if one.endpoint:
+            self._route(one, hints.room(marks, one))
+            if one.endpoint in place.addresses:
                 room.sent(place.addresses.index(one.endpoint))
 
     def _route(self, one: WaitingPick, room: bytes) -> None:
@@ -208,14 +216,25 @@ class _Hints:
 
     def allow(self, marks: bytes, one: WaitingPick) -> bool:
         """Whether one of the marked endpoints is among them, or none that is ready."""
+        hinted = self._of(one)
+        return not hinted or any(map(and_, hinted, marks)) or not any(map(and_, hinted, self._ready or hinted))
+
+    def room(self, marks: bytes, one: WaitingPick) -> bytes:
+        """The marks, by which it is picked for; empty, as for whoever comes now, where none of the marked endpoints is
+        among its own, or the policies in force now have others for it: servers for gRPC alone.
+        """
+        decision, asked, _, _, snapshot = one.asks
+        _, _, place = self._picks.where(decision, asked, snapshot)
+        hinted = self._of(one)
+        return marks if place is self._place and (not hinted or any(map(and_, hinted, marks))) else b""
+
+    def _of(self, one: WaitingPick) -> bytes:
         _, asked, _, subset, snapshot = one.asks
         hinted = self._marks.get((subset, id(snapshot)))
         if hinted is None:
             hinted = self._picks.hinted(self._place, one.names, asked, subset, snapshot)
             self._marks[subset, id(snapshot)] = hinted
-        if not hinted:
-            return True
-        return any(map(and_, hinted, marks)) or not any(map(and_, hinted, self._ready or hinted))
+        return hinted
 
 
 def _refused(why: str, *notes: Note) -> Rejected:

@@ -14,7 +14,7 @@ from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
 from extproc.exchange.waiting_pick import WaitingPick
 from extproc.headers import Headers
-from tests.queued_requests import PATIENCE, A, Pages, busy, snapshot
+from tests.queued_requests import PATIENCE, A, Pages, Process, busy, snapshot
 
 
 @pytest.mark.parametrize("mode", [BodyMode.BUFFERED, BodyMode.NONE, BodyMode.FULL_DUPLEX_STREAMED])
@@ -76,3 +76,40 @@ def test_a_refusal_takes_the_place_of_the_answer_and_of_all_that_followed() -> N
     assert isinstance(reject, Reject)
     assert (reject.status, dict(reject.metadata)["policy"], finish) == (429, "chat", FINISH)
     assert b"busy" in reject.body
+
+
+def held_stream(process: Process, mode: BodyMode) -> HeldAnswer:
+    """A request that waits, and whose body is still to come."""
+    head = Headers.of([(":method", "POST"), (":path", "/v1beta/models/llama:generateContent")])
+    protocol = Protocol(mode, send_body_without_waiting=True)
+    stream = RouteStream(process.view, bytes(8), picks=process.picks)
+    actions = stream.receive(RequestHeaders(head, protocol=protocol))
+    (waits,) = (action for action in actions if isinstance(action, WaitingPick))
+    held = HeldAnswer(stream, process.picks.queues, waits, actions)
+    process.picks.queues.hold(waits, PATIENCE, lambda: None, process.call_later)
+    return held
+
+
+@pytest.mark.parametrize("size", [1, 50_000])
+def test_no_more_of_a_body_is_kept_than_of_any(size: int) -> None:
+    process = busy(body_limit=100_000)
+    queues, held = process.picks.queues, held_stream(process, BodyMode.FULL_DUPLEX_STREAMED)
+    pieces = 100_000 // (size + 256)
+    for _ in range(pieces):
+        held.receive(RequestBody(b"x" * size))
+    assert queues.waiting()
+    for _ in range(3):
+        held.receive(RequestBody(b"x" * size))
+    assert not queues.waiting()
+    assert len(held._actions) == 1 + pieces + 1, "the reply to the headers, and the pieces that were kept"
+    *_, reject, finish = held.finish()
+    assert isinstance(reject, Reject)
+    assert (reject.status, reject.code, finish) == (429, "queue_full", FINISH)
+
+
+def test_pieces_to_which_nothing_is_owed_are_not_kept() -> None:
+    process = busy(body_limit=1000)
+    held = held_stream(process, BodyMode.STREAMED)
+    for _ in range(10):
+        held.receive(RequestBody(b"x" * 500))
+    assert process.picks.queues.waiting()

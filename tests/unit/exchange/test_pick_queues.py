@@ -15,7 +15,7 @@ from extproc.exchange.pick_queues import LOOK_INTERVAL
 from extproc.policy.picking import Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.policy.target import NOWHERE
-from tests.queued_requests import ADDRESSES, PATIENCE, A, B, C, One, busy, snapshot
+from tests.queued_requests import ADDRESSES, PATIENCE, A, B, C, One, Process, busy, snapshot
 
 
 def test_they_go_as_there_is_room_by_priority_and_then_by_turns() -> None:
@@ -150,6 +150,16 @@ def test_a_subset_without_room_holds_up_no_other() -> None:
     assert process.ask(subset=("10.9.9.9:80",)).refused == (503, "no_endpoint"), "at once"
 
 
+def test_where_its_endpoints_are_to_be_avoided_it_goes_as_if_it_came_now() -> None:
+    process = busy(A, B)
+    one, other = process.ask(subset=(A,)), process.ask()
+    process.avoided = frozenset((A,))
+    assert process.ask(subset=(A,)).waits, "it has no other"
+    process.say(B=0)
+    assert one in process.look()
+    assert (one.endpoints, other.endpoints) == ([A], [B])
+
+
 def test_where_no_endpoint_is_left_they_are_told_so() -> None:
     process = busy()
     first = process.ask()
@@ -184,6 +194,19 @@ def test_a_reload_moves_those_that_wait() -> None:
     assert process.look() == [last]
     assert last.notes == (["left_to_proxy"], ["routed"])
     assert last.endpoints == [""]
+
+
+def test_a_reload_that_gives_grpc_servers_of_its_own_parts_those_that_wait() -> None:
+    def view(*grpc: str) -> Snapshot:
+        return snapshot(A, grpc=grpc, max_queue=9, saturation=Saturation(waiting=3))
+
+    process = Process(view())
+    process.say(A=9, B=9)
+    plain, call = process.ask(), process.ask(kind="application/grpc")
+    process.reload(view(A, B))
+    process.say(A=0)
+    assert process.look() == [plain, call]
+    assert (plain.endpoints, call.endpoints) == ([A], [A]), "its own policies know no B"
 
 
 class AnyUse(RuleBasedStateMachine):
