@@ -117,8 +117,7 @@ class ProcessHandler:
             if self.done:
                 pass
             elif self._routing is not None:
-                # Only a body that the decision waits for is held; after it, pieces are passed on as they come.
-                self._streams.wait(self, len(message) if self._routing.state is _BODY else 0)
+                self._streams.wait(self, self._held(self._routing, len(message)))
             elif self._observing is not None and (behind := self._sender.loop_lag.seconds(started)) > BUSY_AFTER:
                 self._relieve(self._observing, started, behind)
         except Malformed:
@@ -145,6 +144,7 @@ class ProcessHandler:
             self._act(self._observing.abandon(closed=True))
         else:
             self._act(self._actions(_CLOSED, now))
+            self._routing = None  # what waits refers to the stream, and would keep its body until a full collection
         if self._in_flight is not None:
             breaker, one = self._in_flight
             breaker.end(one, now)
@@ -153,6 +153,14 @@ class ProcessHandler:
         """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
         self._sender.end(abort)
+
+    def _held(self, exchange: RouteStream | HeldAnswer, size: int) -> int:
+        """Bytes that are held of a message of ``size`` bytes."""
+        if exchange.state is not _BODY:
+            return 0  # only a body that the decision waits for is held; after it, pieces are passed on as they come
+        if type(exchange) is HeldAnswer:
+            size, exchange.unpacked = size + exchange.unpacked, 0
+        return size
 
     def _follow(self, breakers: Breakers, exchange: ObserveStream, event: Event, now: float) -> None:
         """Tells the breaker of a request's target that it begins, or has its first token."""

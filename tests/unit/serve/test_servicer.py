@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import gzip
+from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
 
@@ -13,13 +15,18 @@ import pytest
 from extproc._pb import ext_proc_pb2 as pb
 from extproc.envoy.codec import PROCESS
 from extproc.exchange.breakers import Breakers
+from extproc.exchange.held_answer import HeldAnswer
+from extproc.exchange.sampling import AdaptiveShares
+from extproc.grpc_server import Abort, StatusCode
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.picking import Picking, Saturation
+from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve.endpoint_picks import EndpointPicks
-from extproc.serve.servicer import handler_factory
+from extproc.serve.open_streams import OpenStreams
+from extproc.serve.servicer import ProcessHandler, handler_factory
 from extproc.telemetry.metrics import Metrics
-from tests.grpc.echo import Feed
+from tests.grpc.echo import Feed, PlainSender
 from tests.grpc.messages import BODY, SNAPSHOT, STREAMED, head, value
 from tests.grpc.running import Running, running
 from tests.said_loads import SaidLoads
@@ -291,6 +298,50 @@ def test_who_leaves_while_it_waits_is_forgotten(queue: Queue, how: str) -> None:
         assert (queue.waiting, queue.ended("client_left")) == (0, 1)
         queue.tell(0)
         assert len(list(queue.ask_at_once(server))) == 1
+
+
+class Waiting(PlainSender):
+    """The sender of a stream that waits until it is ended."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Nobody looks."""
+
+
+def hold(queue: Queue, body: bytes, streams: OpenStreams, ended: Callable[[Abort], None]) -> ProcessHandler:
+    """A request with a packed body that waits."""
+    message = pb.ProcessingRequest.FromString(head(protocol_config=STREAMED))
+    message.request_headers.headers.headers.add(key="content-encoding", raw_value=b"gzip")
+    end = pb.ProcessingRequest(request_body=pb.HttpBody(body=gzip.compress(body), end_of_stream=True))
+    shares, picks = AdaptiveShares(perf_counter), queue.picks
+    handler = ProcessHandler(queue.snapshot, queue.metrics, PoolLoads(), streams, shares, Waiting(ended), picks=picks)
+    streams.open(handler)
+    for piece in (message, end):
+        assert not handler.receive(piece.SerializeToString())
+    return handler
+
+
+def test_an_unpacked_body_counts_as_held_while_its_request_waits(queue: Queue) -> None:
+    streams, ended = OpenStreams(queue.metrics, 8, max_held_bytes=300_000), list[Abort]()
+    for number in range(2):
+        hold(queue, b'{"model": "llama", "prompt": "%s"}' % (b"x" * 200_000), streams, ended.append)
+        assert queue.waiting == number + 1
+    assert [abort.code for abort in ended] == [StatusCode.RESOURCE_EXHAUSTED], "there is room for one"
+
+
+def test_what_waited_is_freed_with_its_stream(queue: Queue) -> None:
+    def kept() -> int:
+        return sum(type(one) is HeldAnswer for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        handler = hold(queue, b'{"model": "llama"}', OpenStreams(queue.metrics, 8), lambda _: None)
+        assert kept() == before + 1
+        handler.close()
+        assert kept() == before
+    finally:
+        gc.enable()
 
 
 def test_those_that_wait_are_answered_while_the_server_drains(queue: Queue) -> None:
