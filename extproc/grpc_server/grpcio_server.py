@@ -133,6 +133,8 @@ def _serve(factory: Factory, loop_lag: LoopLag) -> _Behavior:
             while not handler.done and (message := await context.read()) is not grpc.aio.EOF:
                 for reply in handler.receive(message):
                     await sender.write(reply)
+            if sender.replying is not None:
+                await sender.replying  # messages that came meanwhile have ended the loop before it was sent
         except asyncio.CancelledError:
             if not sender.finished:
                 raise
@@ -163,6 +165,8 @@ class _StreamSender:
         self.ended = False
         self.finished = False
         """``reply`` has sent the last of what there is to send, and has cancelled the task."""
+        self.replying: asyncio.Task[None] | None = None
+        """Sends what ``reply`` was given last."""
         self.task = cast("asyncio.Task[Any]", asyncio.current_task())
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -190,7 +194,7 @@ class _StreamSender:
     def reply(self, replies: Sequence[bytes], *, done: bool) -> None:
         """As a ``Sender``."""
         if not self.ended:
-            self._follow(self._reply(replies, done=done))
+            self.replying = self._follow(self._reply(replies, done=done))
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """As a ``Sender``."""
@@ -200,10 +204,11 @@ class _StreamSender:
         if not self.ended:
             self._follow(self._abort(message) if isinstance(message, Abort) else self._push(message))
 
-    def _follow(self, work: Coroutine[Any, Any, None]) -> None:
+    def _follow(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
+        return task
 
     async def _reply(self, replies: Sequence[bytes], *, done: bool) -> None:
         with contextlib.suppress(Exception):  # the client has just left

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain, repeat, takewhile
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -70,6 +72,15 @@ def test_a_reply_that_comes_later_ends_the_stream_when_it_is_read(delayed: Any, 
         feed.half_close()
         until(lambda: log == ["closed"])
         log.clear()
+
+
+def test_a_reply_that_comes_later_is_sent_whatever_comes_meanwhile(delayed: Any) -> None:
+    for _ in range(4):
+        answered = Event()
+        more = takewhile(lambda _, answered=answered: not answered.is_set(), repeat(b"nothing"))
+        replies = list(delayed.open(ECHO)(chain([b"delayed:1"], more)))
+        answered.set()
+        assert len(replies) == 1
 
 
 def test_a_stream_goes_on_after_a_reply_that_came_later(delayed: Any) -> None:
