@@ -104,6 +104,12 @@ class PickQueues:
             found[queue.names] = found.get(queue.names, 0) + len(queue.requests)
         return found
 
+    def wanted(self, place: Place, endpoint: str) -> bool:
+        """Whether somebody waits who may go to this endpoint of the target."""
+        queue, hints = self.by_cluster.get(place.cluster), _Hints(self._picks, place, b"")
+        marks = bytes(address == endpoint for address in place.addresses)
+        return queue is not None and any(hints.among(marks, one) for one in queue.requests)
+
     def wait(self, place: Place, names: Names, asks: Asks, priority: int) -> WaitingPick:
         """One more waits for an endpoint of the target. Raises ``Rejected`` where there is no room in its queue."""
         one = WaitingPick(place.cluster, names, asks, self._clock())
@@ -216,8 +222,12 @@ class _Hints:
 
     def allow(self, marks: bytes, one: WaitingPick) -> bool:
         """Whether one of the marked endpoints is among them, or none that is ready."""
+        return self.among(marks, one) or not any(map(and_, hinted := self._of(one), self._ready or hinted))
+
+    def among(self, marks: bytes, one: WaitingPick) -> bool:
+        """Whether one of the marked endpoints is among them."""
         hinted = self._of(one)
-        return not hinted or any(map(and_, hinted, marks)) or not any(map(and_, hinted, self._ready or hinted))
+        return not hinted or any(map(and_, hinted, marks))
 
     def room(self, marks: bytes, one: WaitingPick) -> bytes:
         """The marks, by which it is picked for; empty, as for whoever comes now, where none of the marked endpoints is
@@ -225,8 +235,7 @@ class _Hints:
         """
         decision, asked, _, _, snapshot = one.asks
         _, _, place = self._picks.where(decision, asked, snapshot)
-        hinted = self._of(one)
-        return marks if place is self._place and (not hinted or any(map(and_, hinted, marks))) else b""
+        return marks if place is self._place and self.among(marks, one) else b""
 
     def _of(self, one: WaitingPick) -> bytes:
         _, asked, _, subset, snapshot = one.asks

@@ -120,7 +120,7 @@ class Picks:
             place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
         )
         if waits and place.cluster in self.queues.by_cluster and isinstance(found, Pick):
-            found = _BUSY  # others wait, and were first
+            found = _BUSY if self.queues.wanted(place, found.endpoint) else found  # others wait for it, and were first
         if isinstance(found, Refusal):
             if found.status == 429 and request.priority >= 0:
                 asks = decision, asked, content, subset, snapshot
