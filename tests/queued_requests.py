@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from extproc.envoy.actions import BodyReply, HeadersReply, Reject
@@ -35,17 +34,13 @@ def snapshot(*endpoints: str, **more: Any) -> Snapshot:
 class Pages(SaidLoads):
     """Of servers that tell at once what they were sent, and work on one request at a time."""
 
-    reading: EndpointLoads | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: list[EndpointLoads] = []
+        """What is read before anything newer, one after the other."""
 
     def loads(self, endpoints: tuple[str, ...]) -> EndpointLoads:
-        return self.reading or super().loads(endpoints)
-
-    @contextmanager
-    def unread(self) -> Iterator[None]:
-        """Nothing new is known meanwhile of A and B."""
-        self.reading = super().loads((A, B))
-        yield
-        self.reading = None
+        return self.known.pop() if self.known else super().loads(endpoints)
 
     def begin(self, endpoint: str) -> None:
         super().begin(endpoint)
@@ -56,7 +51,7 @@ class One:
     """A request, and what comes of it: as the shell has it (``serve.servicer``)."""
 
     def __init__(self, process: Process, subset: tuple[str, ...] | None, headers: dict[str, str]) -> None:
-        self.process, self.actions, self.held = process, list[Any](), None
+        self.process, self.actions = process, list[Any]()
         body = b'{"model": "llama", "messages": []}'
         length = ("content-length", str(len(body)))
         head = Headers.of([(":method", "POST"), (":path", "/v1/chat/completions"), length, *headers.items()])

@@ -146,6 +146,8 @@ async def measure(case: Case, starting: AbstractContextManager[object]) -> Figur
     load = next(one for one in LOADS if one.name == load_name)
     async with AsyncExitStack() as stack:
         servers, ports = await start_servers(stack, load_name, stretch)
+        assert servers.stdin
+        assert servers.stdout
         listen, admin = free_addresses(2)
         with starting:
             up = await start_gateway(stack, policy(by, ports, stretch), listen, admin, written=case.written)
@@ -159,8 +161,8 @@ async def measure(case: Case, starting: AbstractContextManager[object]) -> Figur
         cpu, others = usage.shares()
         async with session.get(f"http://{admin}/metrics") as response:
             page = await response.text()
-        out, _ = await servers.communicate(b"")  # no more input: it ends
-        late = json.loads(out)["late_p99"]
+        servers.stdin.close()  # then they tell
+        late = float(await servers.stdout.readline())
     simulated = await asyncio.to_thread(simulate, load_name, by, seconds)
     return Figures(
         load_name,

@@ -92,7 +92,8 @@ class Clients:
                     first = first if pieces else self._clock()
                     pieces.append(piece(line))
         except asyncio.CancelledError:
-            self.failed["unanswered"] += not pieces
+            if not pieces:
+                self.failed["unanswered"] += 1
             raise
         finally:
             if pieces:

@@ -3,7 +3,7 @@
 One process has all servers of a load, each on a port of its own, which it prints. A server answers
 ``POST /v1/chat/completions`` with a stream, its first token when the simulated one would have it and the others
 together at the end, and tells its load on ``/metrics`` as vLLM does. A step ends at the time that follows from the
-steps before it; by how much later this process came to it is printed at the end, when standard input is closed.
+steps before it; by how much later this process came to a hundredth of them is printed when standard input is closed.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class LiveServer:
 
 
 async def serve(load: str, stretch: float) -> None:
-    """Until standard input is closed."""
+    """Until it is killed; tells how late it was when standard input is closed."""
     gpus = next(one for one in LOADS if one.name == load).servers
     servers = [LiveServer(number, gpu, stretch) for number, gpu in enumerate(gpus)]
     ports = []
@@ -187,7 +187,8 @@ async def serve(load: str, stretch: float) -> None:
     gc.disable()  # its pauses are not a model server's
     await asyncio.to_thread(sys.stdin.read)
     late = np.concatenate([server.late for server in servers])
-    print(json.dumps({"late_p50": float(np.quantile(late, 0.5)), "late_p99": float(np.quantile(late, 0.99))}))
+    print(float(np.quantile(late, 0.99)), flush=True)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

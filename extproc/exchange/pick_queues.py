@@ -173,7 +173,7 @@ class PickQueues:
         decision, asked, _, _, snapshot = next(iter(queue.requests)).asks
         spec, _, place = self._picks.where(decision, asked, snapshot)
         ready, loads = (b"", unknown(0)) if place is None else self._picks.state(place)
-        if place is None or not spec.max_queue or (ready and not any(ready)):
+        if place is None or not spec.max_queue or not place.addresses or (ready and not any(ready)):
             # There is no queue by the policies in force now, or no endpoint is ready: served as whoever comes now.
             while (one := queue.requests.take(lambda _: True)) is not None:
                 self._route(one, b"")

@@ -114,11 +114,12 @@ class Picks:
         if room:
             hinted = bytes(map(and_, hinted, room)) if hinted else room
         loads = self._board.loads(place.addresses)
-        request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters))
+        waits = room is None and spec.max_queue > 0
+        request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters), waits=waits)
         found = place.picker.pick(
             place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
         )
-        if spec.max_queue and room is None and place.cluster in self.queues.by_cluster and isinstance(found, Pick):
+        if waits and place.cluster in self.queues.by_cluster and isinstance(found, Pick):
             found = _BUSY  # others wait, and were first
         if isinstance(found, Refusal):
             if found.status == 429 and request.priority >= 0:
@@ -205,7 +206,14 @@ def _is_marked(endpoint: str, addresses: tuple[str, ...], marks: bytes) -> bool:
 
 
 def _request(
-    decision: Decision, spec: Picking, asked: Asked, content: Content, hinted: bytes, *, adapters: bool
+    decision: Decision,
+    spec: Picking,
+    asked: Asked,
+    content: Content,
+    hinted: bytes,
+    *,
+    adapters: bool,
+    waits: bool = False,
 ) -> Request:
     """``adapters``: servers tell which they have loaded."""
     (headers, body_key, _), (operation, fields, body) = asked, content
@@ -218,7 +226,7 @@ def _request(
         key = sticky_key(decision.policy, headers, body_key) or b""
     adapter = (fields.adapter or model) if adapters else ""
     priority = spec.priority_of(headers.text(OBJECTIVE)) if spec.objectives else spec.priority
-    return Request(prompt, key, adapter, priority, hinted)
+    return Request(prompt, key, adapter, priority, hinted, waits)
 
 
 def _refused(refusal: Refusal, note: Picked) -> Rejected:

@@ -5,7 +5,7 @@ from extproc.headers cimport Headers
 
 cdef class RouteStream:
     cdef public object decision, operation, state
-    cdef public object _breakers, _down, _entropy, _fields, _free_shares, _mode, _path, _picks, _place, _shares, _snapshot, _subset
+    cdef public object _breakers, _diverted, _down, _entropy, _fields, _free_shares, _mode, _path, _picks, _place, _shares, _snapshot, _subset
     cdef public Body _body
     cdef public Headers _headers
 

@@ -75,8 +75,7 @@ class RouteStream:
 
     __slots__ = (
         *("_body", "_breakers", "_down", "_entropy", "_fields", "_free_shares", "_headers", "_mode", "_path", "_picks"),
-        *("_place", "_shares", "_snapshot", "_subset"),
-        *("decision", "operation", "state"),
+        *("_diverted", "_place", "_shares", "_snapshot", "_subset", "decision", "operation", "state"),
     )
 
     def __init__(
@@ -98,6 +97,7 @@ class RouteStream:
         self._place: Place | None = None
         self._subset: tuple[str, ...] | None = None
         self._path: SetHeaders = ()
+        self._diverted: Actions = ()
 
     @property
     def request(self) -> InferenceRequest | None:
@@ -109,7 +109,8 @@ class RouteStream:
         try:
             return TRANSITIONS[self.state, type(event)](self, event)
         except Rejected as rejected:
-            return self._finish(*rejected.notes, refused(rejected, self.operation, self._metadata(), self._headers))
+            answer = refused(rejected, self.operation, self._metadata(), self._headers)
+            return self._finish(*self._diverted, *rejected.notes, answer)
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers, self._subset = event.headers, event.subset
@@ -242,12 +243,11 @@ class RouteStream:
             return self._cleaning(), (Unmatched("no_policy" if request.model else "no_model"),)
         if len(body) > decision.policy.body_limit:
             raise too_large(decision.policy.body_limit)
-        notes: Actions = ()
         asked = self._headers, key, self._entropy
         if self._breakers is not None and decision.policy.breaker is not None:
             stays = self._place is not None or self.operation.stateful
-            decision, notes = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
-        self.decision, endpoints = decision, decision.endpoint
+            decision, self._diverted = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+        self.decision, endpoints, notes = decision, decision.endpoint, self._diverted
         if self._picks is not None and decision.policy is not None and decision.policy.picking is not None:
             content = self.operation, fields, body
             endpoints, picked = self._picks.pick(decision, asked, content, self._subset, self._snapshot)

@@ -30,6 +30,8 @@ class Request(msgspec.Struct, frozen=True):
     priority: int = 0
     hinted: bytes = b""
     """A byte for each endpoint: 1, or 0 where it is not in the subset that the proxy names; empty: it names none."""
+    waits: bool = False
+    """Whether it would rather wait than go to an endpoint that is saturated."""
 
 
 class Pick(msgspec.Struct, frozen=True):

@@ -69,7 +69,7 @@ class Picker:
             if not any(may):
                 return Refusal(503, values.NOT_HINTED)
             saturated = 0 not in [standing.saturated[place] for place in standing.places if may[place]]
-        if saturated and (request.priority < 0 or self.spec.max_queue):
+        if saturated and (request.priority < 0 or request.waits):
             return Refusal(429, values.SATURATED, RETRY_AFTER)
         lot, matches, by = int.from_bytes(entropy[:8], "big"), [], self.spec.by
         if by == PREFIX:

@@ -14,7 +14,8 @@ from extproc.policyfile.values import name
 MAX_PRIORITY = 1_000_000
 """Priorities that can be written, on either side of 0."""
 MAX_OBJECTIVES = 64
-MAX_QUEUE = 10_000
+MAX_QUEUE = 1_000
+"""Requests that wait in a process: each holds a stream, of which half (`--max-streams`) may wait for anything."""
 _DEFAULT, _SATURATION = Picking(), Saturation()
 
 

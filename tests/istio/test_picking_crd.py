@@ -13,7 +13,7 @@ GOOD = """
 ---
 {picking: {by: prefix, blockBytes: 64, indexBlocks: 1000, adapterWeight: 0.5, priority: -1, objectives: {batch: -1}}}
 ---
-{picking: {by: least-loaded, saturation: {waiting: 2, cache: 0.9, stale: true}, maxQueue: 10000}}
+{picking: {by: least-loaded, saturation: {waiting: 2, cache: 0.9, stale: true}, maxQueue: 1000}}
 ---
 {picking: {metrics: {type: triton, port: 8002, path: "/a?b=c", interval: 100ms}}}
 """
@@ -30,7 +30,7 @@ BAD = """
 ---
 {picking: {queue: 5}}
 ---
-{picking: {maxQueue: 10001}}
+{picking: {maxQueue: 1001}}
 ---
 {picking: {maxQueue: -1}}
 ---

@@ -160,6 +160,7 @@ class ControlPlane:
         environment |= {"VALIDATION_WEBHOOK_CONFIG_NAME": "istio-validator-istio-system", "ISTIOD_CUSTOM_HOST": ""}
         # Filters of Istio's own, which other Envoys do not have.
         environment |= {"PILOT_ENABLE_ALPN_FILTER": "false", "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
+        environment |= {"ENABLE_GATEWAY_API_INFERENCE_EXTENSION": "true"}  # where there are the CRDs
         istiod = Program("pilot-discovery", arguments, self.directory, environment | more)
         istiod.wait_until(f"http://{address}:18080/ready")
         return istiod

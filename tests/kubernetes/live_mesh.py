@@ -48,7 +48,6 @@ class LiveMesh:
         with self._stack as stack:
             self.processors = [stack.enter_context(self._processor(address)) for address in PROCESSOR_ADDRESSES]
             for processor in self.processors:
-                until(lambda processor=processor: "serving ext_proc on" in processor.log, PATIENCE)  # type: ignore[misc]
                 until(processor.ready().is_ready, PATIENCE)
             self.traffic = stack.enter_context(MeshTraffic())
             started = (sidecar(self._place / "sidecar"), gateway(self._place / "gateway"))

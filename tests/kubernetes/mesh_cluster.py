@@ -59,6 +59,9 @@ CLIENT, GATEWAY = "10.77.1.1", "10.77.1.2"
 ADDRESSES = (*(pod.address for pod in PODS), *PROCESSOR_ADDRESSES, CLIENT, GATEWAY)
 
 
+_HTTP = MappingProxyType({"name": "http", "port": 8080, "protocol": "TCP"})
+
+
 def _object(api_version: str, kind: str, namespace: str, name: str, **more: Any) -> dict[str, Any]:
     labels = more.pop("labels", {})
     metadata = {"name": name, "labels": labels} | ({"namespace": namespace} if namespace else {})
@@ -81,7 +84,10 @@ def _service(
     return _object("v1", "Service", namespace, name, labels=dict(labels), spec=spec)
 
 
-def _slice(namespace: str, service: str, port: Mapping[str, Any], members: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def endpoint_slice(
+    namespace: str, service: str, port: Mapping[str, Any], members: Iterable[tuple[str, str]]
+) -> dict[str, Any]:
+    """What Kubernetes' controllers would make of a Service; ``members``: names and addresses of its Pods."""
     endpoints = [
         {
             "addresses": [address],
@@ -109,19 +115,19 @@ def fill(control_plane: ControlPlane) -> None:
     control_plane.apply(*namespaces)
     # The admission of pods wants one; a controller makes it elsewhere.
     control_plane.apply(*(_object("v1", "ServiceAccount", each["metadata"]["name"], "default") for each in namespaces))
-    http = {"name": "http", "port": 8080, "protocol": "TCP"}
+    http = _HTTP
     grpc = {"name": "grpc", "port": 50051, "protocol": "TCP", "appProtocol": "grpc"}
     processors = [(f"processor-{n}", address) for n, address in enumerate(PROCESSOR_ADDRESSES)]
     control_plane.apply(
         *(_service(MODELS, service.name, service.address, http) for service in SERVICES),
         *(_pod(MODELS, pod.name, {"version": pod.version, "ai.istio.io/gpu-pool": pod.pool}) for pod in PODS),
         *(
-            _slice(MODELS, service.name, http, ((p.name, p.address) for p in PODS if p.service == service.name))
+            endpoint_slice(MODELS, service.name, http, ((p.name, p.address) for p in PODS if p.service == service.name))
             for service in SERVICES
         ),
         _service(PROCESSORS, "aimesh-extproc", "10.96.2.1", grpc),
         *(_pod(PROCESSORS, name, {"app": "aimesh-extproc"}) for name, _ in processors),
-        _slice(PROCESSORS, "aimesh-extproc", grpc, processors),
+        endpoint_slice(PROCESSORS, "aimesh-extproc", grpc, processors),
         _pod(MODELS, "client-0", {"app": "client"}),
         _pod(INGRESS, "gateway-0", {"istio": "ingressgateway"}),
         *_MESH,
@@ -138,6 +144,7 @@ def workload(
     name: str,
     service_address: str,
     *addresses: str,
+    port: Mapping[str, Any] = _HTTP,
     labels: Mapping[str, str] = MappingProxyType({}),
     pod_labels: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
@@ -145,16 +152,15 @@ def workload(
 
     ``labels``: of the Service; ``pod_labels``: more, of each Pod.
     """
-    http = {"name": "http", "port": 8080, "protocol": "TCP"}
     members = [(f"{name}-{number}", address) for number, address in enumerate(addresses)]
     control_plane.apply(_object("v1", "ServiceAccount", namespace, "default"))
     control_plane.apply(
-        _service(namespace, name, service_address, http, labels),
+        _service(namespace, name, service_address, port, labels),
         *(
             _pod(namespace, pod, {"app": name, "version": f"v{number}", **pod_labels})
             for number, (pod, _) in enumerate(members, 1)
         ),
-        _slice(namespace, name, http, members),
+        endpoint_slice(namespace, name, port, members),
     )
     for pod, address in members:
         _runs(control_plane, namespace, pod, address)

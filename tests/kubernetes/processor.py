@@ -7,10 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.grpc.served import Served
 from tests.kubernetes.control_plane import API_ADDRESS, ControlPlane
+from tests.waiting import until
+
+START = 120
+"""Seconds that its start may take beside a control plane on a busy machine."""
 
 
 class ClusterProcessor(Served):
@@ -22,6 +26,10 @@ class ClusterProcessor(Served):
     def _start_with(self, environment: Mapping[str, str], options: Sequence[str]) -> None:
         addresses = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
         self._start(["--kubernetes", *addresses, *options], environment)
+
+    def ready(self) -> Self:
+        until(lambda: "serving ext_proc on" in self.log or self.process.poll() is not None, START)
+        return super().ready()
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200

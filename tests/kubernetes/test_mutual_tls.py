@@ -35,7 +35,7 @@ class Models(BaseHTTPRequestHandler):
     """A model server that tells the headers which it got, and its own address as ``by``."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        self._read()
         told = {name.lower(): value for name, value in self.headers.items()} | {"by": self.connection.getsockname()[0]}
         body = json.dumps({"told": told}).encode()
         self.send_response(200)
@@ -43,6 +43,15 @@ class Models(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _read(self) -> None:
+        """The body, which may come in chunks (RFC 9112, section 7.1)."""
+        if length := self.headers["content-length"]:
+            self.rfile.read(int(length))
+            return
+        while size := int(self.rfile.readline(), 16):
+            self.rfile.read(size + 2)
+        self.rfile.readline()
 
     def log_message(self, *_: object) -> None:
         pass

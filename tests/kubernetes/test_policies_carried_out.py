@@ -219,7 +219,8 @@ def test_a_pool_serves_other_namespaces_where_it_says_so(istio: ControlPlane, na
         west["spec"]["allowedNamespaces"] = [other]
         istio.apply(west)
         waits_for(istio, other)
-        until(lambda: processor.ready().ports().keys() == {"chat"}, PATIENCE)
+        processor.ready()
+        until(lambda: processor.ports().keys() == {"chat"}, PATIENCE)
         istio.kubectl("delete", "mip", "chat", "-n", other)
         istio.kubectl("delete", "gpupool", "west", "-n", namespace)
         until(lambda: not live(istio), PATIENCE)

@@ -15,7 +15,7 @@ def rollout_row() -> Row:
     def panel(title: str, text: str, unit: str, metric: str, *more: str, **axis: float) -> Doc:
         by = ("policy", "version", *more)
         query = f"max by ({', '.join(by)}) ({metric}{{{_CHOSEN}}})"
-        return time_series(title, text, unit, (query, " ".join(f"{{{{{label}}}}}" for label in by)), width=8, **axis)
+        return time_series(title, text, unit, (query, " ".join(f"{{{{{label}}}}}" for label in by)), width=6, **axis)
 
     verdict = "1: it holds; 0: not known yet; -1: it is broken."
     return Row(
@@ -26,5 +26,6 @@ def rollout_row() -> Row:
             ),
             panel("Guards", verdict, "short", "inference_rollout_verdict", "guard", min_value=-1, max_value=1),
             panel("Phase", "1: it is in this one.", "short", "inference_rollout_phase", "phase", max_value=1),
+            panel("Faults", "1: the last look at it failed.", "short", "inference_rollout_fault", max_value=1),
         ],
     )

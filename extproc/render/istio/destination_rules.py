@@ -43,10 +43,10 @@ def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapsho
         if destination.subset
     }
     traffic = _traffic(owner, options)
-    for destination, tls in found:
-        if not destination.subset:
-            balancing = _balancing(destination.target.load_balancer)
-            traffic |= tls | {"loadBalancer": balancing | _locality(snapshot.by_name[destination.target.policy])}
+    whole = [(destination.target, tls) for destination, tls in found if not destination.subset]
+    picks = any(snapshot.by_name[target.policy].picking for target, _ in whole)
+    for target, tls in whole:
+        traffic |= tls | {"loadBalancer": _balancing(target.load_balancer) | _locality(picks=picks)}
     spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -69,7 +69,7 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
                 "tcpKeepalive": {"time": "60s", "interval": "15s"},
             },
         },
-        "loadBalancer": _balancing(policy.load_balancer) | _locality(policy),
+        "loadBalancer": _balancing(policy.load_balancer) | _locality(picks=policy.picking is not None),
         "outlierDetection": _ejection(50),
         "retryBudget": _budget(policy, options),
     }
@@ -85,11 +85,11 @@ def _balancing(balancer: LoadBalancer) -> Doc:
     return {"simple": _SIMPLE[balancer.by]}
 
 
-def _locality(policy: Policy) -> Doc:
+def _locality(*, picks: bool) -> Doc:
     """Where servers are picked: no failover to other localities, whatever the mesh or the Service says. With it Envoy
     refuses the load balancing policy of ``picked_servers``.
     """
-    return {} if policy.picking is None else {"localityLbSetting": {"enabled": False}}
+    return {"localityLbSetting": {"enabled": False}} if picks else {}
 
 
 def _ejection(max_percent: int) -> Doc:
@@ -137,10 +137,11 @@ def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapsho
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
     balancer = destination.target.load_balancer
-    if balancer != owner.load_balancer or _locality(policy) != _locality(owner):
-        traffic["loadBalancer"] = _balancing(balancer) | _locality(policy)
+    picks = policy.picking is not None
+    if balancer != owner.load_balancer or picks != (owner.picking is not None):
+        traffic["loadBalancer"] = _balancing(balancer) | _locality(picks=picks)
     elsewhere = _stands_elsewhere_too(destination, snapshot)
-    stands_in = policy.picking is None and (elsewhere or not policy.reject_without_gpu)
+    stands_in = not picks and (elsewhere or not policy.reject_without_gpu)
     if stands_in and destination.target.pool and destination.target.version:
         labels = {VERSION_LABEL: destination.target.version}
         first = f"{POOL_LABEL}={destination.target.pool}"

@@ -14,6 +14,7 @@ from extproc.exchange.notes import Waited
 from extproc.exchange.pick_queues import LOOK_INTERVAL
 from extproc.policy.picking import Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from tests.queued_requests import ADDRESSES, PATIENCE, A, B, C, One, busy, snapshot
 
 
@@ -47,11 +48,24 @@ def test_a_report_of_much_room_lets_as_many_go_as_bring_it_to_the_threshold() ->
     process.board.waiting = dict.fromkeys(ADDRESSES, 3)
     waiting = [process.ask() for _ in range(9)]
     process.say(A=1)
-    with process.board.unread():
-        assert process.look() == waiting[:2]
-        assert process.look() == []
+    looked_at_and_picked_by, looked_at = 3, 1
+    process.board.known = [process.board.loads((A, B))] * (looked_at_and_picked_by + looked_at)
+    assert process.look() == waiting[:2]
+    assert process.look() == []
+    assert not process.board.known
     process.say(A=0, B=0)
     assert process.look() == waiting[2:8]
+
+
+def test_whose_turn_has_come_goes_whatever_is_read_meanwhile() -> None:
+    process = busy()
+    one = process.ask()
+    process.say(A=0)
+    process.board.known = [process.board.loads((A, B))]
+    process.say(A=9)
+    assert process.look() == [one]
+    assert one.notes == (["picked"], ["routed"])
+    assert one.endpoints == [A]
 
 
 def test_nobody_overtakes_those_that_wait() -> None:
@@ -144,6 +158,11 @@ def test_where_no_endpoint_is_left_they_are_told_so() -> None:
     assert first.refused == (503, "no_endpoint")
     assert first.notes == (["none_ready"], ["none_ready"])
     assert process.ask().refused == (503, "no_endpoint")
+    process.unreachable = frozenset()
+    last = process.ask()
+    process.reload(snapshot(NOWHERE))
+    assert process.look() == [last]
+    assert last.refused == (503, "no_endpoint")
 
 
 def test_a_reload_moves_those_that_wait() -> None:

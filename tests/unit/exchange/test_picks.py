@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from extproc.envoy.actions import BodyReply, HeadersReply, Mutation, Reject
 from extproc.envoy.events import BodyMode, Protocol, RequestBody, RequestHeaders
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Fault, Picked, Unmatched
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
@@ -18,6 +19,7 @@ from extproc.headers import Headers
 from extproc.picking.candidates import Candidates, Request
 from extproc.picking.loads import unknown
 from extproc.picking.prompt import prompt_of
+from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import STRATEGIES, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Sticky, Version
@@ -40,6 +42,7 @@ class Process:
         self.view, self.board = view, SaidLoads()
         self.unreachable: frozenset[str] = frozenset()
         self.avoided: frozenset[str] = frozenset()
+        self.breakers: Breakers | None = None
         self.picks = Picks(self.board, lambda: self.unreachable, lambda: self.avoided)
 
     def ask(
@@ -58,7 +61,7 @@ class Process:
         head = Headers.of([(":method", "POST"), (":path", path), ("content-length", str(len(body))), *named])
         if not former:
             self.picks.follow(self.view)
-        stream = RouteStream(self.view, entropy.to_bytes(8), picks=self.picks)
+        stream = RouteStream(self.view, entropy.to_bytes(8), breakers=self.breakers, picks=self.picks)
         actions = list(stream.receive(RequestHeaders(head, protocol=mode, subset=subset)))
         return actions if actions and mode is WAITS else [*actions, *stream.receive(RequestBody(body, True))]
 
@@ -212,6 +215,16 @@ def test_what_is_not_urgent_is_shed_while_all_are_saturated() -> None:
     process.view = snapshot(Picking("least-loaded", priority=-1))
     process.board.waiting = {**process.board.waiting, D: 9}
     assert refusal(process.ask())[0] == "shed"
+
+
+def test_a_refusal_tells_that_the_request_was_diverted_before() -> None:
+    versions = Version("v1", 1, (A,)), Version("v2", 0, (B,))
+    breaker = CircuitBreaker(1, 1, fallback_version="v2")
+    process = Process(Snapshot((Policy("chat", versions=versions, breaker=breaker, picking=Picking()),)))
+    process.breakers, process.unreachable = Breakers(lambda: 0.0), frozenset({B})
+    assert process.breakers.begin(process.view, {"policy": "chat", "version": "v1"}, 0.0) is not None
+    diverted, picked, reject, _ = process.ask()
+    assert (diverted.to, picked.outcome, reject.code) == ("version", "none_ready", "no_endpoint")
 
 
 def test_what_a_server_keeps_is_asked_for_there_unless_the_proxy_rules_it_out() -> None:

@@ -180,6 +180,12 @@ def test_without_an_endpoint_it_is_refused(by: str) -> None:
         assert picker.pick(Candidates(ADDRESSES, b"\0\1\1\1\1"), unknown(5), missed, lot(0)) == Refusal(503, NOT_HINTED)
 
 
+def test_what_can_wait_is_refused_as_well() -> None:
+    picker, full = Picker("chat", Picking("least-loaded")), loads([8] * 5, waiting=[9] * 5)
+    assert picker.pick(FIVE, full, Request(waits=True), lot(0)) == Refusal(429, SATURATED, 1)
+    assert isinstance(picker.pick(FIVE, loads([8] * 5, waiting=[9, 9, 9, 9, 0]), Request(waits=True), lot(0)), Pick)
+
+
 def test_what_may_be_dropped_is_refused_while_all_are_saturated() -> None:
     picker, full = Picker("chat", Picking()), loads([8] * 5, waiting=[6] * 5)
     assert picker.pick(FIVE, full, Request(priority=-1), lot(0)) == Refusal(429, SATURATED, 1)

@@ -49,7 +49,7 @@ def test_none_unless_it_is_asked_for() -> None:
         ("{saturation: {cache: 1.5}}", "spec.picking.saturation.cache: 1.5 is out of range"),
         ("{saturation: {queue: 5}}", "spec.picking.saturation.queue: is not a known field"),
         ("{maxQueue: -1}", "spec.picking.maxQueue: -1 is out of range"),
-        ("{maxQueue: 10001}", "spec.picking.maxQueue: 10001 is out of range"),
+        ("{maxQueue: 1001}", "spec.picking.maxQueue: 1001 is out of range"),
         ("{priority: low}", 'spec.picking.priority: "low" is not a whole number'),
         ("{objectives: {batch: 1.5}}", 'spec.picking.objectives.batch: "1.5" is not a whole number'),
         ("{objectives: {'a b': 1}}", 'spec.picking.objectives["a b"]: "a b" is not allowed'),

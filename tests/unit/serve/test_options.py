@@ -18,6 +18,8 @@ EVERY = ServeOptions(
     policies=(Path("a.yaml"), Path("folder")),
     kubernetes=True,
     namespace=("ai", "team"),
+    inference_pool=("ai/llama",),
+    inference_pools_of=("ai/picker",),
     snapshot_directory=Path("kept"),
     listen=("127.0.0.1:5", "unix:///p.sock"),
     admin="127.0.0.1:6",
@@ -48,8 +50,8 @@ def parsed(words: list[str]) -> dict[str, object]:
 
 def test_the_command_line_says_every_option() -> None:
     said = parsed(EVERY.arguments())
-    assert said | {"listen": EVERY.listen, "namespace": EVERY.namespace} == msgspec.structs.asdict(EVERY)
-    assert said["listen"] == list(EVERY.listen)
+    lists = {name: list(value) for name, value in msgspec.structs.asdict(EVERY).items() if isinstance(value, tuple)}
+    assert said | {"policies": list(EVERY.policies)} == msgspec.structs.asdict(EVERY) | lists
     defaults = msgspec.structs.asdict(ServeOptions(policies=()))
     assert not [name for name, value in msgspec.structs.asdict(EVERY).items() if value == defaults[name]]
 

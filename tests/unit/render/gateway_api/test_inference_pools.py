@@ -25,14 +25,8 @@ SELECTOR = (("app", "chat"),)
 
 def policy(name: str = "chat", **fields: Any) -> Policy:
     versions = Version("v1", 3, ("10.0.0.1:8000",)), Version("v2", 1, ("10.0.0.2:8000",))
-    chosen = {
-        "host": name.lower(),
-        "selector": SELECTOR,
-        "models": (f"{name}-*",),
-        "versions": versions,
-        "picking": Picking(),
-    }
-    return Policy(name, **{"namespace": "ai"} | chosen | fields)
+    chosen: dict[str, Any] = {"namespace": "ai", "host": name.lower(), "selector": SELECTOR, "models": (f"{name}-*",)}
+    return Policy(name, **chosen | {"versions": versions, "picking": Picking()} | fields)
 
 
 def rendered(*policies: Policy, options: GatewayOptions = OPTIONS, fail_open: bool = True) -> list[Doc]:

@@ -101,6 +101,15 @@ def test_envoy_is_not_asked_to_weigh_localities_as_well() -> None:
     assert subsets["v1-west"]["labels"] == {"version": "v1", "ai.istio.io/gpu-pool": "west"}
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_service_that_two_policies_name_is_picked_from_if_either_does(turn: int) -> None:
+    alone = Version("v1", 1, ("model.ai.svc:80",))
+    first = policy(versions=(alone,), picking=Picking())
+    second = msgspec.structs.replace(first, name="b", models=("b",), picking=None)
+    found, _ = balancing(Snapshot((first, second)[::turn]))
+    assert found == {"simple": "LEAST_REQUEST", "localityLbSetting": OFF}
+
+
 def test_of_one_host_only_the_subsets_that_are_picked_from() -> None:
     first, second = policy(versions=(Version("v1"),)), policy(versions=(Version("v1"),), picking=Picking())
     second = msgspec.structs.replace(second, name="b", models=("b",))

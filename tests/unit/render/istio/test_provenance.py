@@ -28,6 +28,7 @@ from extproc.policy.snapshot import (
     Version,
 )
 from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
+from extproc.policy.weights_from import HTTP_ROUTE, WeightsFrom
 from extproc.render.document import Doc
 from extproc.render.istio.manifests import IstioOptions, documents
 from extproc.render.istio.provenance import (
@@ -71,6 +72,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "reject_unreadable": (True,),
     "reject_unowned": (True,),
     "gpu": (None, Requirement("a100", 1), Requirement("h100")),
+    "weights_from": (WeightsFrom(HTTP_ROUTE, "chat", (("v1", "chat"), ("v2", "chat-canary"))),),
     "timeout": (30.0,),
     "retry_budget": (RetryBudget(0.5, 1),),
     "breaker": (CircuitBreaker(), CircuitBreaker(fallback_policy="iris")),
@@ -86,7 +88,7 @@ POLICY: dict[str, tuple[Any, ...]] = {
     "fails_over": (False,),
     "rollout": (RolloutPlan("v2", ()),),
     "load_balancer": (LoadBalancer("random"),),
-    "picking": (Picking(), Picking(objectives=(("batch", -1),))),
+    "picking": (Picking(), Picking(objectives=(("batch", -1),)), Picking(max_queue=9)),
     "rollout_state": (RolloutState("chat", "v2", "Progressing", 5, 0.0),),
 }
 VERSION: dict[str, tuple[Any, ...]] = {
