@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 from pathlib import Path
 from typing import Self
@@ -24,10 +25,10 @@ class MeshAgent:
     ) -> None:
         """``kind``: of the node; ``place``: a folder for its files; ``port``: of its status page."""
         self._sockets = [place / XDS, place / SDS]
-        authority = ("configmap/istio-ca-root-cert", "-n", namespace)
-        # The istiod that leads makes it: after an outage of the API server it has to be elected again.
-        control_plane.kubectl("wait", "--for=create", "--timeout=120s", *authority)
-        root = control_plane.kubectl("get", *authority, "-o", "jsonpath={.data.root-cert\\.pem}")
+        # Pods mount it from a ConfigMap of their namespace, which istiod does not write for minutes after an outage of
+        # the API server.
+        authority = ("get", "secret", "istio-ca-secret", "-n", "istio-system", "-o", "jsonpath={.data.ca-cert\\.pem}")
+        root = base64.b64decode(control_plane.kubectl(*authority)).decode()
         token = control_plane.kubectl("create", "token", "default", "-n", namespace, "--audience=istio-ca").strip()
         for path, text in ((_ROOT, root), (_TOKEN, token)):
             (place / path).parent.mkdir(parents=True)
