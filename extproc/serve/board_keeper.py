@@ -23,8 +23,10 @@ log = logging.getLogger(__name__)
 _INTERVAL = 0.25
 """Seconds between two looks."""
 _LOOKS_PER_SEARCH = 4
-_HANGS_AFTER = 10.0
-"""Seconds without a sign of life after which the collector is killed."""
+_HANGS_AFTER, _STARTS_WITHIN = 10.0, 60.0
+"""Seconds without a sign of life after which the collector is killed, and those until its first one: a busy machine
+takes long to import what it needs.
+"""
 _PATIENCE = 1.0
 """Seconds that the collector has to end, and then the thread."""
 
@@ -109,11 +111,15 @@ class BoardKeeper:
         elif child is not None and not self._pages:
             child.terminate(_PATIENCE)
             self.collector = None
-        elif child is not None and now - max(self._started_at, self._shared.board.numbers[BEAT]) > _HANGS_AFTER:
+        elif child is not None and self._hangs(now):
             log.warning("the collector hangs")
             child.process.kill()
         elif child is None and self._pages and self._backoff.is_due(now):
             self._start(now)
+
+    def _hangs(self, now: float) -> bool:
+        beat = self._shared.board.numbers[BEAT]
+        return bool(now > (beat + _HANGS_AFTER if beat > self._started_at else self._started_at + _STARTS_WITHIN))
 
     def _start(self, now: float) -> None:
         words = (str(self._shared.fd), str(self._shared.workers))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from extproc.picking.board import Page, Wanted
-from extproc.picking.board_layout import FAILURES, LOST, REPORTED_AT, WAITING
+from extproc.picking.board_layout import BEAT, FAILURES, LOST, REPORTED_AT, WAITING
 from extproc.serve import board_keeper, restart_backoff
 from extproc.serve.board_keeper import BoardKeeper
 from extproc.serve.child_process import ChildProcess
@@ -68,6 +68,15 @@ def test_a_collector_that_hangs_is_killed(
     until(lambda: keeper.collector is None)  # it began before the machine did
     assert "the collector hangs" in caplog.text
     assert "ended with signal SIGKILL" in caplog.text
+
+
+def test_a_collector_has_longer_until_its_first_sign_of_life(shared: SharedBoard) -> None:
+    keeper = BoardKeeper(shared)
+    keeper._started_at = 1000.0
+    shared.board.numbers[BEAT] = 990.0  # of the one before it
+    assert (keeper._hangs(1059.0), keeper._hangs(1061.0)) == (False, True)
+    shared.board.numbers[BEAT] = 1020.0
+    assert (keeper._hangs(1029.0), keeper._hangs(1031.0)) == (False, True)
 
 
 def test_lost_ends_are_found_where_no_page_is_wanted(shared: SharedBoard, keeper: BoardKeeper) -> None:
