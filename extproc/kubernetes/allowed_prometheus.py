@@ -18,7 +18,7 @@ class Refusal:
     """Stands for a question that was not asked."""
 
     answered = True
-    value = None
+    value: float | None = None
 
     def __init__(self, problem: str) -> None:
         self.problem = problem

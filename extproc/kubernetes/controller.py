@@ -234,9 +234,9 @@ class Controller:
         objects = {key_of(one): one for one in (*self._objects(POLICIES), *self._objects(POOLS))}
         for key in await self._ownership.others(api, objects):
             del objects[key]
-        listed = [self._objects(resource) for resource in (NODES, SERVICES, SLICES, PODS)]
+        listed = [*map(self._objects, (NODES, SERVICES, SLICES, PODS)), await self._routes.follow(objects.values())]
         # Whatever takes long among many policies is done beside the event loop, which renews the Lease meanwhile.
-        view = await asyncio.to_thread(ClusterView, *listed, await self._routes.follow(objects.values()))
+        view = await asyncio.to_thread(ClusterView, *listed)
         self._leaving = {key: one for key, one in (self._leaving | self._serving).items() if key not in objects}
         blocked: dict[ObjectKey, str] = {}
         given_up: set[Key] = set()

@@ -76,7 +76,7 @@ def test_routes_and_processors_follow_a_rollout(linkerd: ControlPlane, namespace
     with processor, ControllerProcess(linkerd, namespace, *flags):
         processor.ready().admin = f"{ADDRESS}:{PORT}"
         labels = {"kubernetes.io/service-name": "gateway"}
-        piece = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
+        piece: dict[str, Any] = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
         piece |= {"metadata": {"name": "gateway-1", "namespace": namespace, "labels": labels}}
         linkerd.apply(
             piece | {"ports": [{"name": "http-admin", "port": PORT}], "endpoints": [{"addresses": [ADDRESS]}]}
