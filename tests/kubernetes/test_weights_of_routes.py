@@ -139,10 +139,12 @@ def test_routes_of_argo_rollouts(routed: Routed) -> None:
         routed.write("VirtualService", spec, "networking.istio.io/v1alpha3")
         routed.follows(stable, canary)
     routed.apply(httpRoute="weights", backends=SERVICES)
-    spec = flagger_route(70, 30, sticky=False)
+    by_service = flagger_route(70, 30, sticky=False)
     header = {"name": "x-canary", "type": "Exact", "value": "true"}
-    spec["rules"].append({"matches": [{"headers": [header]}], "backendRefs": [{"name": SERVICES["v2"], "port": 80}]})
-    routed.write("HTTPRoute", spec, "gateway.networking.k8s.io/v1")
+    by_service["rules"].append(
+        {"matches": [{"headers": [header]}], "backendRefs": [{"name": SERVICES["v2"], "port": 80}]}
+    )
+    routed.write("HTTPRoute", by_service, "gateway.networking.k8s.io/v1")
     routed.follows(70, 30)
     patch = json.dumps(
         [{"op": "replace", "path": f"/spec/rules/0/backendRefs/{i}/weight", "value": 50} for i in (0, 1)]
