@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import chain, repeat, takewhile
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -74,11 +73,16 @@ def test_a_reply_that_comes_later_ends_the_stream_when_it_is_read(delayed: Any, 
         log.clear()
 
 
+def asking_until(answered: Event) -> Iterator[bytes]:
+    yield b"delayed:1"
+    while not answered.is_set():
+        yield b"nothing"
+
+
 def test_a_reply_that_comes_later_is_sent_whatever_comes_meanwhile(delayed: Any) -> None:
     for _ in range(4):
         answered = Event()
-        more = takewhile(lambda _, answered=answered: not answered.is_set(), repeat(b"nothing"))
-        replies = list(delayed.open(ECHO)(chain([b"delayed:1"], more)))
+        replies = list(delayed.open(ECHO)(asking_until(answered)))
         answered.set()
         assert len(replies) == 1
 
