@@ -24,6 +24,7 @@ from extproc.kubernetes.object_documents import key_of, spec_of
 from extproc.kubernetes.service_endpoints import Pods, of_pods
 from extproc.policy.target import NOWHERE
 from extproc.policyfile.picking import MAX_OBJECTIVES, MAX_PRIORITY
+from extproc.render import service_names
 
 GROUP = "inference.networking.k8s.io"
 INFERENCE_POOLS = Resource(GROUP, "v1", "inferencepools", "InferencePool")
@@ -35,7 +36,7 @@ ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 DEFAULT_SERVERS = "vllm"
 """Type of the servers whose pages are read where nothing else is said: what other endpoint pickers expect as well."""
 _MAX_NAME = 63
-"""Characters of what ``picking.objectives`` names."""
+"""Characters of a policy's and a version's name, and of what ``picking.objectives`` names."""
 
 Spec: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, str]
@@ -132,6 +133,7 @@ class _Filling:
     def _new(
         self, origin: Object, namespace: str, name: str, spec: Spec, pool: Object, taken: set[Place]
     ) -> Iterator[Object]:
+        name = _cut(name)
         if (namespace, name) in taken:
             message = f"there is a ModelInferencePolicy {namespace}/{name}, which does not name the pool"
             remedy = f"write inferencePool: {{name: {place_of(pool)[1]}}} into its versions, or rename one of the two"
@@ -146,7 +148,7 @@ class _Filling:
     def _versions(self, pool: Object, rule: Rule | None) -> list[dict[str, Any]]:
         endpoints = self._endpoints(pool, {})
         if rule is None or not rule.targets:
-            return [{"name": place_of(pool)[1], "endpoints": endpoints}]
+            return [{"name": _cut(place_of(pool)[1]), "endpoints": endpoints}]
         return [
             {"name": each.version, "weight": each.weight, "modelRewrite": each.model, "endpoints": endpoints}
             for each in rule.targets
@@ -198,6 +200,11 @@ class _Filling:
 
     def _tell(self, one: Object, path: str, message: str, remedy: str) -> None:
         self.problems.setdefault(Problem(str(key_of(one)), 0, 0, path, message, remedy))
+
+
+def _cut(name: str) -> str:
+    """An object's name as a policy's, which may not be as long."""
+    return name if len(name) <= _MAX_NAME else service_names.label(name)
 
 
 def _named_pool(version: object) -> str:
