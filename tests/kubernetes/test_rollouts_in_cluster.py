@@ -197,15 +197,18 @@ def test_a_bad_version_is_rolled_back_and_silence_is_waited_out(rolled_out: Roll
         rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["200"]) and rolled_out.at() == ("Progressing", 50))
         rolled_out.slice("another")  # the admin port is not to be found any more
         rolled_out.comes_about(lambda: "no processor is known" in rolled_out.message())
+        state, step = rolled_out.at()  # a busy machine may have made one more
+        assert state == "Progressing"
         rolled_out.tell(*20 * ["503"])
-        assert rolled_out.at() == ("Progressing", 50)
+        assert rolled_out.at() == (state, step)
         rolled_out.command("pause", "chat")
-        rolled_out.goes_to("Paused", 50)
+        rolled_out.goes_to("Paused", step)
         rolled_out.command("resume", "chat")
-        rolled_out.goes_to("Progressing", 50)
-        assert json.loads(rolled_out.command("status", "--json"))[0]["percent"] == 50
-        rolled_out.slice("http-admin")
-        rolled_out.comes_about(lambda: rolled_out.at()[0] in ("RollingBack", "Failed"))
+        rolled_out.goes_to("Progressing", step)
+        assert json.loads(rolled_out.command("status", "--json"))[0]["percent"] == step
+        rolled_out.slice("http-admin")  # what was counted meanwhile is partly of the time before it was resumed
+        failing = ("RollingBack", "Failed")
+        rolled_out.comes_about(lambda: rolled_out.tell(*20 * ["503"]) and rolled_out.at()[0] in failing)
         rolled_out.comes_about(lambda: rolled_out.is_followed(v1=1, v2=0))
         rolled_out.goes_to("Failed", 0)
         assert rolled_out.message().startswith("errors ≤ 5%: ")

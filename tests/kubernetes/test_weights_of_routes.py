@@ -135,7 +135,7 @@ def test_routes_of_argo_rollouts(routed: Routed) -> None:
             "match": [{"headers": {"x-canary": {"exact": "true"}}}],
             "route": [{"destination": {"host": "chat", "subset": "canary"}, "weight": 100}],
         }
-        spec = {"hosts": ["weights"], "http": [managed, {"name": "primary", "route": route}]}
+        spec: dict[str, Any] = {"hosts": ["weights"], "http": [managed, {"name": "primary", "route": route}]}
         routed.write("VirtualService", spec, "networking.istio.io/v1alpha3")
         routed.follows(stable, canary)
     routed.apply(httpRoute="weights", backends=SERVICES)

@@ -186,7 +186,8 @@ def test_what_is_written_wrongly_is_left_to_who_reads_policies(versions: Any) ->
 
 def test_what_is_wrong_beside_a_pool_is_left_as_it_is() -> None:
     versions = [7, {"name": "v1", "inferencePool": {"name": "llama"}}]
-    for said in ("prefix", {"objectives": []}, {"metrics": 5}):
+    picking: tuple[Any, ...] = ("prefix", {"objectives": []}, {"metrics": 5})
+    for said in picking:
         (filled, *_), _ = with_pools([policy(versions=versions, picking=said)], PoolObjects([pool()]))
         assert filled["spec"]["picking"] == said
         assert filled["spec"]["versions"][0] == 7
