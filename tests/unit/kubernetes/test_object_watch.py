@@ -198,6 +198,7 @@ def test_only_a_part_of_an_object_may_be_kept(fake_api: FakeApi) -> None:
 
 def test_a_server_that_ends_watches_at_once_is_not_asked_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
+    no_events: list[WatchEvent] = []
 
     class Ending:
         async def list(self, *_: object) -> Listed:
@@ -208,8 +209,8 @@ def test_a_server_that_ends_watches_at_once_is_not_asked_all_the_time(monkeypatc
             asked.append("watch")
             if len(asked) > 20:
                 raise asyncio.CancelledError
-            return
-            yield
+            for event in no_events:
+                yield event
 
     @asynccontextmanager
     async def connect() -> AsyncIterator[Ending]:
@@ -223,7 +224,7 @@ def test_a_server_that_ends_watches_at_once_is_not_asked_all_the_time(monkeypatc
             raise asyncio.CancelledError
 
     monkeypatch.setattr(object_watch, "connect", connect)
-    monkeypatch.setattr(object_watch.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(ObjectWatch(POOLS, "", lambda: None).run())
     assert asked == ["list", *["watch"] * 8]
