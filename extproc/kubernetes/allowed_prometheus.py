@@ -47,4 +47,6 @@ class AllowedPrometheus:
 def _place(base: str) -> Url:
     """The same for every way to write one base URL. Raises ``ValueError``."""
     url = parse(base)
+    if "?" in base or "#" in base:
+        raise ValueError("it has a query, or what follows #")
     return url._replace(host=url.host.lower().removesuffix("."), target=url.target.rstrip("/"), authority="")

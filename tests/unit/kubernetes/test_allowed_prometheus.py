@@ -65,6 +65,14 @@ def test_none_by_default(asked: list[tuple[str, str]]) -> None:
     assert asked == []
 
 
-def test_what_is_no_url() -> None:
-    with pytest.raises(ValueError, match="http://"):
-        AllowedPrometheus(["prometheus:9090"])
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ("prometheus:9090", "http://"),
+        ("http://prometheus:9090/?tenant=a", "query"),
+        ("http://prometheus:9090#a", "query"),
+    ],
+)
+def test_what_is_no_base_url(base: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        AllowedPrometheus([base])
