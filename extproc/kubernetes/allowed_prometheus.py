@@ -29,20 +29,24 @@ class AllowedPrometheus:
 
     def __init__(self, bases: Iterable[str] = ()) -> None:
         """``bases``: as policies write them. Raises ``ValueError``."""
-        self._allowed = frozenset(_place(base) for base in bases)
+        self._allowed = {_place(base): base for base in bases}
 
     def ask(self, base: str, query: str) -> Question:
-        """Asks the Prometheus at ``base``, if it may be."""
+        """Asks the Prometheus at ``base``, if it may be: as it was named, since ``prometheus.dev`` is a Service, and
+        ``prometheus.dev.`` somebody else's server.
+        """
         try:
-            allowed = _place(base) in self._allowed
+            named = self._allowed.get(_place(base))
         except ValueError:
-            allowed = False
-        if allowed:
-            return prometheus_query.Question(base, query)
+            named = None
+        if named is not None:
+            return prometheus_query.Question(named.rstrip("/"), query)
         return Refusal(f"{base[:MAX_SHOWN]} is no Prometheus that the controller may ask (its --prometheus)")
 
 
 def _place(base: str) -> Url:
     """The same for every way to write one base URL. Raises ``ValueError``."""
     url = parse(base)
+    if "?" in base or "#" in base:
+        raise ValueError("it has a query, or what follows #")
     return url._replace(host=url.host.lower().removesuffix("."), target=url.target.rstrip("/"), authority="")

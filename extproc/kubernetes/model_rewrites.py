@@ -17,6 +17,10 @@ from extproc.policyfile.values import MAX_MODEL_LENGTH
 
 Tell: TypeAlias = Callable[[Object, str, str, str], None]
 """``tell(object, path, message, remedy)``: something is wrong."""
+MAX_RULES = 64
+"""Of an object: each may become a policy, with all endpoints of the pool."""
+MAX_TARGETS = 64
+"""Of a rule: a policy has no more versions."""
 _LONGEST = 60
 """Characters of a version's name, without the number that makes it unique."""
 
@@ -49,6 +53,10 @@ def rules_of(rewrites: Sequence[Object], tell: Tell) -> tuple[list[Rule], Rule |
     ruled: set[str] = set()
     for rewrite, number, rule in _listed(rewrites):
         own, where = str(rewrite["metadata"]["name"]), f"spec.rules[{number}]"
+        if number >= MAX_RULES or len(rule.get("targets") or ()) > MAX_TARGETS:
+            remedy = f"give an object at most {MAX_RULES} rules, and a rule at most {MAX_TARGETS} targets"
+            tell(rewrite, where, "counts for nothing: there are too many, or it has too many targets", remedy)
+            continue
         wanted = [str(target["modelRewrite"]) for target in rule.get("targets") or ()]
         asked = [str(match["model"]["value"]) for match in rule.get("matches") or ()]
         if not all(map(_is_name, (*wanted, *asked))):
@@ -73,7 +81,7 @@ def _is_name(model: str) -> bool:
 
 def _listed(rewrites: Iterable[Object]) -> Iterator[tuple[Object, int, dict[str, Any]]]:
     for rewrite in rewrites:
-        for number, rule in enumerate(rewrite["spec"].get("rules") or ()):
+        for number, rule in enumerate((rewrite["spec"].get("rules") or ())[: MAX_RULES + 1]):
             yield rewrite, number, rule
 
 
@@ -86,5 +94,5 @@ def _targets(targets: Iterable[dict[str, Any]]) -> tuple[RewriteTarget, ...]:
         while name in found:
             number += 1
             name = f"{plain}-{number}"
-        found[name] = RewriteTarget(name, model, int(target.get("weight") or 1))
+        found[name] = RewriteTarget(name, model, target.get("weight") or 1)
     return tuple(found.values())

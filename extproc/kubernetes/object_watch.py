@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 """Seconds before the next try after a failure: the first time, doubled with each failure, and at most."""
+SHORTEST_WATCH = 1.0
+"""Seconds. After one that ends sooner there is a pause, as after a failure: something in between ends them all."""
 WATCHES_A_LIST = 10
 """So many watches, each a minute long, follow one list: whatever a watch has missed comes with the next list."""
 
@@ -86,6 +88,7 @@ class ObjectWatch:
 
     async def _watch(self, api: Api, version: str) -> None:
         for _ in range(WATCHES_A_LIST):
+            began = time.monotonic()
             async for event in api.watch(self.resource, self.namespace, version):
                 self._failures = 0
                 version = str(event.object["metadata"]["resourceVersion"])
@@ -97,7 +100,11 @@ class ObjectWatch:
                 else:
                     self.objects[_place(event.object)] = self._part(event.object)
                 self._on_change()
-            self._failures = 0
+            if time.monotonic() - began >= SHORTEST_WATCH:
+                self._failures = 0
+            else:
+                self._failures += 1
+                await asyncio.sleep(self._pause())
 
     def _fail(self, why: str) -> None:
         self._failures += 1

@@ -71,10 +71,12 @@ class PoolSource:
         return filled, [*self.missing, *problems]
 
     def _is_wanted(self, pool: Object) -> bool:
-        ref = pool["spec"]["endpointPickerRef"]
+        place, spec = place_of(pool), pool.get("spec")
+        ref = spec.get("endpointPickerRef") if isinstance(spec, dict) else None  # newer CRDs do not ask for one
+        if place in self._named or not isinstance(ref, dict):
+            return place in self._named
         is_service = ref.get("kind", "Service") == "Service" and not ref.get("group")
-        place = place_of(pool)
-        return place in self._named or (is_service and (place[0], str(ref["name"])) in self._pickers)
+        return is_service and (place[0], str(ref.get("name"))) in self._pickers
 
 
 def part_of_pod(pod: Object) -> Object:

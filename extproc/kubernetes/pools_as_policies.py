@@ -18,11 +18,13 @@ import msgspec
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import POLICIES, Object, Resource
+from extproc.kubernetes.inference_fields import flaw_of
 from extproc.kubernetes.model_rewrites import Rule, rules_of
 from extproc.kubernetes.object_documents import key_of, spec_of
 from extproc.kubernetes.service_endpoints import Pods, of_pods
 from extproc.policy.target import NOWHERE
 from extproc.policyfile.picking import MAX_OBJECTIVES, MAX_PRIORITY
+from extproc.render import service_names
 
 GROUP = "inference.networking.k8s.io"
 INFERENCE_POOLS = Resource(GROUP, "v1", "inferencepools", "InferencePool")
@@ -34,7 +36,7 @@ ACTIVE_PORTS = "inference.networking.k8s.io/active-ports"
 DEFAULT_SERVERS = "vllm"
 """Type of the servers whose pages are read where nothing else is said: what other endpoint pickers expect as well."""
 _MAX_NAME = 63
-"""Characters of what ``picking.objectives`` names."""
+"""Characters of a policy's and a version's name, and of what ``picking.objectives`` names."""
 
 Spec: TypeAlias = Mapping[str, Any]
 Place: TypeAlias = tuple[str, str]
@@ -54,7 +56,7 @@ def with_pools(objects: Iterable[Object], found: PoolObjects) -> tuple[list[Obje
     """The objects, policies filled in, and those that pools make; and what is wrong."""
     filling = _Filling(found)
     known = [filling.filled(one) if one["kind"] == POLICIES.kind else one for one in objects]
-    return [*known, *filling.made(known)], filling.problems
+    return [*known, *filling.made(known)], list(filling.problems)
 
 
 def place_of(one: Object) -> Place:
@@ -65,12 +67,25 @@ def place_of(one: Object) -> Place:
 
 class _Filling:
     def __init__(self, found: PoolObjects) -> None:
-        self.problems: list[Problem] = []
+        self.problems: dict[Problem, None] = {}
+        """Each once, in the order in which they were found."""
         self._pods = Pods(found.pods)
-        self._pools = {place_of(one): one for one in sorted(found.pools, key=_age)}
-        self._objectives, self._rewrites = found.objectives, found.rewrites
+        self._pools = {place_of(one): one for one in self._readable(found.pools)}
+        self._objectives, self._rewrites = self._readable(found.objectives), self._readable(found.rewrites)
+        self._addresses: dict[tuple[Place, tuple[tuple[str, str], ...]], list[str]] = {}
+        """Of pools, by the labels that are asked for beside theirs."""
         self._named: set[Place] = set()
         """Pools of policies."""
+
+    def _readable(self, objects: Iterable[Object]) -> list[Object]:
+        """Those that can be read, the oldest first."""
+        found = []
+        for one in sorted(objects, key=_age):
+            if flaw := flaw_of(one):
+                self._tell(one, "spec", f"counts for nothing: {flaw}", "write it as the kind's documentation has it")
+            else:
+                found.append(one)
+        return found
 
     def filled(self, policy: Object) -> Object:
         """The policy with the endpoints of the pools that it names, and what goes with them."""
@@ -118,6 +133,7 @@ class _Filling:
     def _new(
         self, origin: Object, namespace: str, name: str, spec: Spec, pool: Object, taken: set[Place]
     ) -> Iterator[Object]:
+        name = _cut(name)
         if (namespace, name) in taken:
             message = f"there is a ModelInferencePolicy {namespace}/{name}, which does not name the pool"
             remedy = f"write inferencePool: {{name: {place_of(pool)[1]}}} into its versions, or rename one of the two"
@@ -132,7 +148,7 @@ class _Filling:
     def _versions(self, pool: Object, rule: Rule | None) -> list[dict[str, Any]]:
         endpoints = self._endpoints(pool, {})
         if rule is None or not rule.targets:
-            return [{"name": place_of(pool)[1], "endpoints": endpoints}]
+            return [{"name": _cut(place_of(pool)[1]), "endpoints": endpoints}]
         return [
             {"name": each.version, "weight": each.weight, "modelRewrite": each.model, "endpoints": endpoints}
             for each in rule.targets
@@ -140,14 +156,17 @@ class _Filling:
 
     def _endpoints(self, pool: Object, labels: Mapping[str, str]) -> list[str]:
         """``host:port`` of each port of each pod that is ready."""
-        namespace, spec = place_of(pool)[0], pool["spec"]
-        selector = {**(spec["selector"].get("matchLabels") or {}), **labels}
-        selected = self._pods.selected(namespace, tuple(selector.items()))
+        place, spec = place_of(pool), pool["spec"]
+        key = place, tuple(sorted(labels.items()))
+        if key in self._addresses:
+            return self._addresses[key]
+        selector = {**spec["selector"]["matchLabels"], **labels}
+        selected = self._pods.selected(place[0], tuple(selector.items()))
         found: set[str] = set()
-        for port in (int(each["number"]) for each in spec["targetPorts"]):
-            serving = [pod for pod in selected if port in _active_ports(pod, port)]
+        for port in (each["number"] for each in spec["targetPorts"]):
+            serving = [pod for pod in selected if _serves_on(pod, port)]
             found |= {endpoint.address for endpoint in of_pods(serving, port) if endpoint.ready}
-        return sorted(found) or [NOWHERE]
+        return self._addresses.setdefault(key, sorted(found) or [NOWHERE])
 
     def _picking(self, spec: Spec, pools: Sequence[Object]) -> Any:
         """``picking`` of a policy: what it says itself goes before what its pools say."""
@@ -164,7 +183,7 @@ class _Filling:
     def _priorities(self, pools: Sequence[Object], room: int, own: Spec) -> dict[str, int]:
         """By name, those of the objectives that refer to the pools; the oldest where there is no ``room`` for all."""
         found: dict[str, int] = {}
-        for one in sorted(self._objectives, key=_age):
+        for one in self._objectives:
             name = place_of(one)[1]
             if not any(_refers(one, pool) for pool in pools) or name in own:
                 continue
@@ -172,18 +191,20 @@ class _Filling:
                 remedy = f"give a pool {MAX_OBJECTIVES} at most, with names of {_MAX_NAME} characters at most"
                 self._tell(one, "metadata.name", "counts for nothing: there are too many, or its name is long", remedy)
                 continue
-            priority = int(one["spec"].get("priority") or 0)
+            priority = one["spec"].get("priority") or 0
             found[name] = max(-MAX_PRIORITY, min(MAX_PRIORITY, priority))
         return found
 
     def _rules(self, pool: Object) -> tuple[list[Rule], Rule | None]:
-        rewrites = [one for one in sorted(self._rewrites, key=_age) if _refers(one, pool)]
-        return rules_of(rewrites, self._tell)
+        return rules_of([one for one in self._rewrites if _refers(one, pool)], self._tell)
 
     def _tell(self, one: Object, path: str, message: str, remedy: str) -> None:
-        problem = Problem(str(key_of(one)), 0, 0, path, message, remedy)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self.problems.setdefault(Problem(str(key_of(one)), 0, 0, path, message, remedy))
+
+
+def _cut(name: str) -> str:
+    """An object's name as a policy's, which may not be as long."""
+    return name if len(name) <= _MAX_NAME else service_names.label(name)
 
 
 def _named_pool(version: object) -> str:
@@ -194,20 +215,21 @@ def _named_pool(version: object) -> str:
     if not isinstance(ref, dict) or not ref.keys() <= {"name", "matchLabels"}:
         return ""
     name, labels = ref.get("name"), ref.get("matchLabels") or {}
-    return name if isinstance(name, str) and isinstance(labels, dict) else ""
+    are_labels = isinstance(labels, dict) and all(isinstance(value, str) for value in labels.values())
+    return name if isinstance(name, str) and are_labels else ""
 
 
 def _refers(one: Object, pool: Object) -> bool:
     """Whether ``spec.poolRef`` is the pool, which must be in the object's namespace."""
-    ref = one["spec"].get("poolRef") or {}
+    ref = one["spec"]["poolRef"]
     is_pool = ref.get("group", GROUP) == GROUP and ref.get("kind", INFERENCE_POOLS.kind) == INFERENCE_POOLS.kind
-    return is_pool and (place_of(one)[0], ref.get("name")) == place_of(pool)
+    return is_pool and (place_of(one)[0], ref["name"]) == place_of(pool)
 
 
-def _active_ports(pod: Spec, port: int) -> set[int]:
-    """The ports on which the pod serves, as far as it tells; else ``port``."""
+def _serves_on(pod: Spec, port: int) -> bool:
+    """Whether the pod serves on the port, as far as it tells."""
     told = (pod["metadata"].get("annotations") or {}).get(ACTIVE_PORTS)
-    return {port} if told is None else {int(text) for text in told.split(",") if text.strip().isdecimal()}
+    return told is None or str(port) in {text.strip() for text in told.split(",")}
 
 
 def _age(one: Object) -> tuple[str, Place]:

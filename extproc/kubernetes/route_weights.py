@@ -34,8 +34,9 @@ def weights_of(route: Object, wanted: WeightsFrom) -> Weights | None:
     ``route``: as the API server has it, which holds it against no more than its kind's schema.
     """
     namespace = str(route["metadata"].get("namespace", ""))
-    listed = _http_route if wanted.kind == HTTP_ROUTE else _virtual_service
-    found = [dict(_of_rule(rule, wanted, namespace)) for rule in listed(_mapping(route.get("spec")))]
+    spec = _mapping(route.get("spec"))
+    rules = _http_route(spec, namespace) if wanted.kind == HTTP_ROUTE else _virtual_service(spec)
+    found = [dict(_of_rule(rule, wanted, namespace)) for rule in rules]
     whole = [weights for weights in found if len(weights) == len(wanted.backends)]
     weights = next(iter(whole or [each for each in found if each]), None)
     if not weights or not any(weights.values()):
@@ -64,10 +65,12 @@ def _of_rule(rule: _Rule, wanted: WeightsFrom, namespace: str) -> Iterator[tuple
             yield version, sum(weights)
 
 
-def _http_route(spec: Mapping[str, Any]) -> Iterator[_Rule]:
+def _http_route(spec: Mapping[str, Any], namespace: str) -> Iterator[_Rule]:
     for rule in _mappings(spec.get("rules")):
         if _takes_all(rule.get("matches")):
-            backends = list(_mappings(rule.get("backendRefs")))
+            # What has the same name in another namespace is another Service.
+            listed = _mappings(rule.get("backendRefs"))
+            backends = [each for each in listed if (each.get("namespace") or namespace) == namespace]
             yield [(str(each.get("name")), "", _weight(each.get("weight", 1))) for each in backends]
 
 

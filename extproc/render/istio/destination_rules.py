@@ -37,16 +37,16 @@ def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
 def _rule(host: str, found: Sequence[tuple[Destination, Doc]], snapshot: Snapshot, options: IstioOptions) -> Doc:
     """``found``: the destinations of the host, each with the part of its traffic policy that is of TLS."""
     owner = snapshot.by_name[found[0][0].target.policy]
-    subsets = {
-        destination.subset: _subset(destination, tls, owner, snapshot, options)
-        for destination, tls in found
-        if destination.subset
-    }
     traffic = _traffic(owner, options)
     whole = [(destination.target, tls) for destination, tls in found if not destination.subset]
     picks = any(snapshot.by_name[target.policy].picking for target, _ in whole)
     for target, tls in whole:
         traffic |= tls | {"loadBalancer": _balancing(target.load_balancer) | _locality(picks=picks)}
+    subsets = {
+        destination.subset: _subset(destination, tls, owner, traffic["loadBalancer"], snapshot, options)
+        for destination, tls in found
+        if destination.subset
+    }
     spec: Doc = {"host": host, "trafficPolicy": traffic}
     if subsets:
         spec["subsets"] = list(subsets.values())
@@ -127,19 +127,23 @@ def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
     return destination.host in entries and len(places) > 1 and len(alike) == 1
 
 
-def _subset(destination: Destination, tls: Doc, owner: Policy, snapshot: Snapshot, options: IstioOptions) -> Doc:
+def _subset(
+    destination: Destination, tls: Doc, owner: Policy, inherited: Doc, snapshot: Snapshot, options: IstioOptions
+) -> Doc:
     """The subset of a version on a pool. With ``onNoGpu: ignore``, and where pools are in several places, it has all
     endpoints of the version, and those of the pool have priority: the others get requests when it has no healthy one.
-    Not where the processor picks, which passes over a pool that is down by itself.
+    Not where the processor picks, which passes over a pool that is down by itself. ``inherited``: how its host
+    balances.
     """
     policy = snapshot.by_name[destination.target.policy]
     labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
         traffic["retryBudget"] = _budget(policy, options)
-    balancer = destination.target.load_balancer
     picks = policy.picking is not None
-    if balancer != owner.load_balancer or picks != (owner.picking is not None):
-        traffic["loadBalancer"] = _balancing(balancer) | _locality(picks=picks)
+    balancer = destination.target.load_balancer
+    balancing = _balancing(balancer) | _locality(picks=picks)
+    if balancing != inherited:
+        traffic["loadBalancer"] = balancing
     elsewhere = _stands_elsewhere_too(destination, snapshot)
     stands_in = not picks and (elsewhere or not policy.reject_without_gpu)
     if stands_in and destination.target.pool and destination.target.version:

@@ -23,18 +23,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "base",
+    ("base", "named"),
     [
-        "http://prometheus.monitoring:9090",
-        "http://PROMETHEUS.monitoring.:9090/",
-        "https://thanos/team-a",
-        "http://p:80",
+        ("http://prometheus.monitoring:9090", "http://prometheus.monitoring:9090"),
+        ("http://PROMETHEUS.monitoring:9090/", "http://prometheus.monitoring:9090"),
+        ("http://prometheus.monitoring.:9090", "http://prometheus.monitoring:9090"),
+        ("https://thanos/team-a", "https://thanos:443/team-a"),
+        ("http://p:80", "http://p"),
     ],
 )
-def test_those_that_are_named_are_asked(base: str, asked: list[tuple[str, str]]) -> None:
+def test_those_that_are_named_are_asked_as_they_are_named(base: str, named: str, asked: list[tuple[str, str]]) -> None:
+    """A name that ends with a dot would be looked up outside the cluster."""
     allowed = AllowedPrometheus(["http://prometheus.monitoring:9090/", "https://thanos:443/team-a/", "http://p"])
     assert allowed.ask(base, "q").problem == ""
-    assert asked == [(base, "q")]
+    assert asked == [(named, "q")]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,14 @@ def test_none_by_default(asked: list[tuple[str, str]]) -> None:
     assert asked == []
 
 
-def test_what_is_no_url() -> None:
-    with pytest.raises(ValueError, match="http://"):
-        AllowedPrometheus(["prometheus:9090"])
+@pytest.mark.parametrize(
+    ("base", "why"),
+    [
+        ("prometheus:9090", "http://"),
+        ("http://prometheus:9090/?tenant=a", "query"),
+        ("http://prometheus:9090#a", "query"),
+    ],
+)
+def test_what_is_no_base_url(base: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        AllowedPrometheus([base])

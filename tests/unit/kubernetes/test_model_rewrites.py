@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.kubernetes.api import Object
-from extproc.kubernetes.model_rewrites import RewriteTarget, Rule, rules_of
+from extproc.kubernetes.model_rewrites import MAX_RULES, MAX_TARGETS, RewriteTarget, Rule, rules_of
 from tests.unit.kubernetes.inference_objects import rewrite, rule
 
 Told = list[tuple[str, str]]
@@ -77,3 +77,11 @@ def test_a_rule_with_what_is_no_models_name_counts_for_nothing_and_is_told(model
     assert generic is not None
     assert generic.name == "one-4"
     assert told == [("one", "spec.rules[1]"), ("one", "spec.rules[2]")]
+
+
+def test_rules_and_targets_are_bounded_and_told_once() -> None:
+    told: Told = []
+    many = {"targets": [{"modelRewrite": "x"}] * (MAX_TARGETS + 1)}
+    exact, _ = read(rewrite("one", many, *(rule(f"m{i}", x=1) for i in range(3 * MAX_RULES))), told=told)
+    assert len(exact) == MAX_RULES - 1
+    assert told == [("one", "spec.rules[0]"), ("one", f"spec.rules[{MAX_RULES}]")]

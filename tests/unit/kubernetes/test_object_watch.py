@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from math import inf
 from threading import Thread
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from extproc.kubernetes import object_watch
-from extproc.kubernetes.api import POOLS
+from extproc.kubernetes.api import POOLS, Listed, WatchEvent
 from extproc.kubernetes.object_watch import LONGEST_PAUSE, ObjectWatch
 from tests.unit.kubernetes.fake_api import FakeApi, made
 from tests.waiting import until
@@ -193,3 +194,38 @@ def test_only_a_part_of_an_object_may_be_kept(fake_api: FakeApi) -> None:
         assert all(found.keys() == {"kind", "metadata"} for found in following.watch.objects.values())
     finally:
         following.stop()
+
+
+def test_a_server_that_ends_watches_at_once_is_not_asked_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    no_events: list[WatchEvent] = []
+
+    class Ending:
+        async def list(self, *_: object) -> Listed:
+            asked.append("list")
+            return Listed("1", [])
+
+        async def watch(self, *_: object) -> AsyncIterator[WatchEvent]:
+            asked.append("watch")
+            if len(asked) > 20:
+                raise asyncio.CancelledError
+            for event in no_events:
+                yield event
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Ending]:
+        yield Ending()
+
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(object_watch, "connect", connect)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ObjectWatch(POOLS, "", lambda: None).run())
+    assert asked == ["list", *["watch"] * 8]
+    assert 0 < pauses[0] <= object_watch.FIRST_PAUSE < pauses[-1] <= LONGEST_PAUSE

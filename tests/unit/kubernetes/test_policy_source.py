@@ -221,6 +221,7 @@ def test_a_start_from_disk(fake_api: FakeApi, start: Start, told: Queue[Told], t
     until(lambda: second.gauges().in_step)
     until(lambda: second.problems)
     assert ports(second) == {"chat": 1, "code": 1}, "a bad object goes on as it was on disk"
+    until(lambda: fake_api.watches == 4)  # what goes while a watch is not open yet is not told
     fake_api.remove(policy())
     until(lambda: ports(second) == {"code": 1} == ports(first))
 

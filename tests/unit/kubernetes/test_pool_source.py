@@ -68,3 +68,11 @@ def test_what_is_kept_of_a_pod_says_as_much_of_its_endpoints() -> None:
     parts = source(WantedPools(("ai/llama",)), *objects, *map(part_of_pod, pods))
     assert parts.fill(()) == whole.fill(())
     assert {"spec", "long", "hostIP"} & set(str(list(map(part_of_pod, pods))).replace("'", " ").split()) == set()
+
+
+def test_a_pool_without_a_picker_is_served_where_it_is_named() -> None:
+    """As newer CRDs than 1.5 have it."""
+    one = pool("a")
+    del one["spec"]["endpointPickerRef"]
+    assert names(WantedPools(("ai/a",)), one) == ["a"]
+    assert names(WantedPools(pickers=("ai/picker",)), one, pool("b")) == ["b"]

@@ -54,6 +54,14 @@ def test_a_pool_alone_is_a_policy_that_owns_every_model() -> None:
     assert Snapshot((only,)).match("whatever") == ModelMatch(only, "*")
 
 
+def test_a_long_name_is_cut_and_stays_its_own() -> None:
+    long = "llama-" + "x" * 100
+    rewrites = [rewrite(f"{long}-{end}", rule(end, x=1), ref=long) for end in ("a", "b")]
+    policies, problems = taken(PoolObjects([pool(long)], rewrites=rewrites, pods=[pod(1, long)]))
+    assert (sorted(found.models[0] for found in policies.values()), problems) == (["*", "a", "b"], [])
+    assert all(len(name) == 63 and name.startswith("llama-xxx") for name in policies)
+
+
 def test_a_pool_without_ready_pods_has_nobody() -> None:
     policies, _ = taken(PoolObjects([pool()], pods=[pod(2, ready=False), pod(1, deletionTimestamp="now")]))
     assert endpoints(policies) == {"llama": {"llama": [NOWHERE]}}

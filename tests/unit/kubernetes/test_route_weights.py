@@ -141,3 +141,10 @@ def test_whatever_stands_there_it_is_weights_or_nothing(spec: Any, kind: str) ->
     route = {"metadata": {"name": "chat", "namespace": "ai"}, "spec": spec}
     found = weights_of(route, WeightsFrom(kind, "chat", FLAGGER))
     assert found is None or (found.keys() == {"v1", "v2"} and 0 < sum(found.values()) <= 2_000_000)
+
+
+def test_a_service_of_another_namespace_is_another_one() -> None:
+    route = http_route(([ROOT], [("chat-primary", 10), ("chat-canary", 1), ("chat-canary", 90)]))
+    backends = route["spec"]["rules"][0]["backendRefs"]
+    backends[0]["namespace"], backends[2]["namespace"] = "ai", "team"
+    assert of_route(route) == {"v1": 10, "v2": 1}

@@ -120,3 +120,18 @@ def test_of_one_host_only_the_subsets_that_are_picked_from() -> None:
     found, subsets = balancing(Snapshot((second, first)))
     assert found == {"simple": "LEAST_REQUEST", "localityLbSetting": OFF}
     assert subsets["chat-v1"]["trafficPolicy"]["loadBalancer"] == {"simple": "LEAST_REQUEST"}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_subsets_do_not_take_over_how_another_policy_of_their_host_balances(turned: bool) -> None:
+    versions = tuple(msgspec.structs.replace(version, endpoints=()) for version in CANARY.policies[0].versions)
+    picking = msgspec.structs.replace(PICKING.policies[0], versions=versions)
+    balancer = LoadBalancer("roundRobin")
+    whole = msgspec.structs.replace(
+        picking, name="whole", models=("w",), versions=(), picking=None, load_balancer=balancer
+    )
+    policies = (whole, picking) if turned else (picking, whole)
+    (rule,) = destination_rules(Snapshot(policies), OPTIONS)
+    assert rule["spec"]["trafficPolicy"]["loadBalancer"] == {"simple": "ROUND_ROBIN"}
+    own = [subset["trafficPolicy"]["loadBalancer"] for subset in rule["spec"]["subsets"]]
+    assert own == [{"simple": "LEAST_REQUEST", "localityLbSetting": OFF}] * 2
