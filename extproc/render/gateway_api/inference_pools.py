@@ -93,9 +93,9 @@ def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_o
             f"{where}; install the processor there"
         )
     servers = _servers(policy, snapshot)
-    if own := next((f"{host}:{port}" for host, port in servers if is_own_machine(host)), ""):
+    if own := next((server for server in servers if is_own_machine(host_port(server)[0])), ""):
         raise SetupError(f"policy {policy.name}: no pod of a pool is at {own}; list addresses of pods")
-    ports = list(dict.fromkeys(port for host, port in servers if is_ip(host))) or [policy.port]
+    ports = list(dict.fromkeys(port for host, port in map(host_port, servers) if is_ip(host))) or [policy.port]
     if len(ports) > MAX_PORTS:
         raise SetupError(f"policy {policy.name}: its servers have {len(ports)} ports, and a pool {MAX_PORTS} at most")
     picker = {"name": service.name, "port": {"number": port}, "failureMode": "FailOpen" if fail_open else "FailClose"}
@@ -107,14 +107,10 @@ def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_o
     return manifest(*POOL, Service(where, _name(policy)), spec=spec)
 
 
-def _servers(policy: Policy, snapshot: Snapshot) -> list[tuple[str, int]]:
-    """Host and port of all that it lists."""
-    return [
-        host_port(server)
-        for target in targets(snapshot)[policy.name]
-        for grpc in (False, True)
-        for server in target.servers(grpc=grpc)
-    ]
+def _servers(policy: Policy, snapshot: Snapshot) -> list[str]:
+    """``host:port`` of all that it lists."""
+    found = targets(snapshot)[policy.name]
+    return [server for target in found for grpc in (False, True) for server in target.servers(grpc=grpc)]
 
 
 def _name(policy: Policy) -> str:
