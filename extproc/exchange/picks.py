@@ -189,7 +189,7 @@ class Picks:
         if not all(is_address(endpoint) for endpoint in addresses):
             return None
         kept = self._kept.get(cluster)
-        if kept is None or kept.picker.spec != spec:
+        if kept is None or not (kept.picker.spec == spec or kept.picker.take(spec)):
             kept = self._kept[cluster] = Place(cluster, addresses, Picker(cluster, spec))
         elif kept.addresses != addresses:
             kept = self._kept[cluster] = Place(cluster, addresses, kept.picker)

@@ -93,6 +93,14 @@ class Picker:
             self._matched(place, matches) if matches else 0,
         )
 
+    def take(self, spec: Picking) -> bool:
+        """Goes on with these fields of the policy, if what is known of prompts holds with them too; whether it does."""
+        mine = self.spec
+        if (spec.by, spec.block_bytes, spec.index_blocks) != (mine.by, mine.block_bytes, mine.index_blocks):
+            return False
+        self.spec, self._loads = spec, unknown(0)  # so that the next pick weighs the endpoints anew
+        return True
+
     def sent(self, endpoint: str, prompt: Prompt, matched: int) -> None:
         """The endpoint got the request. ``matched``: as the pick says."""
         unread = prompt.size - matched

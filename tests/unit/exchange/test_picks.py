@@ -286,6 +286,16 @@ def test_a_reload_keeps_what_is_known_of_endpoints_that_stay() -> None:
     assert process.picked("a" * 3000) != home
 
 
+def test_a_reload_that_changes_priorities_keeps_what_is_known_of_prompts() -> None:
+    process = Process(snapshot(Picking()))
+    process.board.waiting = dict.fromkeys(ADDRESSES, 6)
+    home = process.picked("a" * 900)
+    process.view = snapshot(Picking(priority=-1))
+    assert refusal(process.ask("a" * 900))[1].status == 429
+    process.view = snapshot(Picking(priority=-1, saturation=Saturation(waiting=9)))
+    assert process.picked("a" * 900, entropy=1) == home
+
+
 def test_an_old_snapshot_of_a_stream_that_is_still_open_is_served_as_well() -> None:
     old, new = snapshot(Picking(), A, B), snapshot(Picking("least-loaded"), B, C)
     process = Process(old)
