@@ -108,8 +108,9 @@ def test_the_panels_of_rollouts_have_data(judge: Judge) -> None:
         f"inference_rollout_step{{{who}}}": f"5x{LONG // STEP}",
         f'inference_rollout_verdict{{{who}, guard="errors ≤ 1%"}}': f"-1x{LONG // STEP}",
         f'inference_rollout_phase{{{who}, phase="Progressing"}}': f"1x{LONG // STEP}",
+        f"inference_rollout_fault{{{who}}}": f"0x{LONG // STEP}",
     }
     asked = [target["expr"] for panel in dashboard(snapshot)["panels"] for target in panel.get("targets", [])]
     asked = [all_chosen(query) for query in asked if "inference_rollout" in query]
-    assert len(asked) == 3
+    assert len(asked) == 4
     judge(snapshot, "extproc", series, "30m", {f"count({query}) > bool 0": {"{}": 1} for query in asked})
