@@ -158,7 +158,8 @@ def _resolve(source: str) -> list[Replica]:
         host, port = parts.hostname, parts.port or DEFAULT_PORT
     except ValueError:
         host, port, parts = None, 0, urlsplit("")
-    if not host or not host.isascii() or parts.scheme != "http" or parts.path not in ("", "/"):
+    only_a_port = source.isdecimal()
+    if not host or not host.isascii() or only_a_port or parts.scheme != "http" or parts.path not in ("", "/"):
         raise SetupError(f"{source!r} is no admin port; write http://host:port, host:port or unix:///path")
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:

@@ -22,7 +22,7 @@ def add(commands: Subcommands) -> None:
           extproc demo-model --port 9002 --version v2 --fail-ratio 0.3      a bad one, to try a rollout with
 
         It answers chats (streamed or not), completions and embeddings with text that begins with its version. On
-        loopback only.
+        loopback only. It has no metrics page, so a policy with `picking` picks it by what is sent there.
         """,
     )
     model.add_argument(

@@ -39,7 +39,8 @@ def add(commands: Subcommands) -> None:
         nargs="?",
         const="",
         metavar="URL",
-        help="the score of each server that may be picked, by the loads that the processor with this admin port knows",
+        help="the score of each server that may be picked, by the loads that the processor with this admin port knows; "
+        "without URL, of servers of which nothing is known",
     )
 
 

@@ -166,7 +166,8 @@ def _add_gateway_flags(istio: argparse._ActionsContainer) -> None:
         "--host",
         action="append",
         metavar="NAME",
-        help="by which clients call the gateway; may be given more than once (the policies' own hosts)",
+        help="by which clients call the gateway; may be given more than once (the policies' own hosts; with "
+        "--inference-pool any)",
     )
 
 

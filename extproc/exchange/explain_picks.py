@@ -90,4 +90,6 @@ def _why(row: EndpointScore) -> str:
         return _WHY_NOT[row.why_not]
     told = "by its own report" if row.known else "it has told nothing"
     cached = f", {row.matched} bytes of the prompt cached" if row.matched else ""
+    if row.expected > row.matched:
+        cached = f", {row.expected:.0f} bytes of the prompt expected there"
     return f"{row.batch:g} requests ({told}){cached}{', saturated' if row.saturated else ''}"

@@ -70,7 +70,7 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             address = endpoint.at("address")
             if is_own_machine(address.text):
                 yield address.breaks(OWN_MACHINE, f"{address.text} is each proxy's own pod")
-        if len(endpoints) > 1 and not any(e.at("locality") for e in endpoints):
+        if len(endpoints) > 1 and not any(e.at("locality") for e in endpoints) and _goes_by_locality(entry, mesh):
             yield entry.spec.at("endpoints").breaks(NO_LOCALITY)
         if entry.spec.at("location").text == "MESH_INTERNAL":
             bare = [e for e in endpoints if e.at("labels", _TLS_MODE).text != "istio"]
@@ -88,6 +88,13 @@ def _selecting(entry: Resource, mesh: Mesh) -> set[str]:
         for value in rule.spec.walk():
             found |= {p.text.partition("=")[0] for p in value.at("failoverPriority").items}
     return found
+
+
+def _goes_by_locality(entry: Resource, mesh: Mesh) -> bool:
+    """Whether no DestinationRule for its hosts turns that off, as it is for servers that are picked."""
+    rules = (rule for host in entry.spec.at("hosts").items for rule in mesh.destination_rules(host.text))
+    settings = (rule.spec.at("trafficPolicy", "loadBalancer", "localityLbSetting") for rule in rules)
+    return not any(setting.at("enabled").text.lower() == "false" for setting in settings)
 
 
 def _ports(entry: Resource, mesh: Mesh) -> Iterator[Finding]:

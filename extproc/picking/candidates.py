@@ -68,4 +68,6 @@ class EndpointScore(msgspec.Struct, frozen=True):
     """Whether a fresh report tells of it."""
     matched: int
     """Bytes of the prompt that it probably has in its cache."""
+    expected: float
+    """Bytes of it that other processes are expected to have sent there; they count where they are more."""
     saturated: bool

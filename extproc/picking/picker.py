@@ -119,12 +119,14 @@ class Picker:
         weights, rows = standing.weights_for(request.adapter), []
         for place, address in enumerate(candidates.addresses):
             matched = self._matched(place, matches)
-            score = standing.score(place, full, max(matched, homes.get(place, 0.0)), weights[place])
+            expected = homes.get(place, 0.0)
+            score = standing.score(place, full, max(matched, expected), weights[place])
             ready, hinted = standing.ready[place], not request.hinted or request.hinted[place]
             why_not = values.NOT_READY if not ready else "" if hinted else values.NOT_HINTED
             known, saturated = bool(standing.known[place]), bool(standing.saturated[place])
+            told = None if why_not else score
             batch = standing.batch[place]
-            rows.append(EndpointScore(address, None if why_not else score, why_not, batch, known, matched, saturated))
+            rows.append(EndpointScore(address, told, why_not, batch, known, matched, expected, saturated))
         return rows
 
     def _stand(self, candidates: Candidates, loads: EndpointLoads) -> Standing:

@@ -209,7 +209,7 @@ def _check_servers(policies: Policies, pools: Pools) -> None:
     for document in policies:
         _check_hashing(document, snapshot)
         answering = (snapshot.targets[document.value.name, v.name] for v in document.value.answering or (Version(""),))
-        picking.check(document.field.at("spec"), document.value, chain.from_iterable(answering))
+        picking.check(document.field.at("spec"), document.value, chain.from_iterable(answering), snapshot.pool_by_name)
         for i, version in enumerate(document.value.versions):
             field = document.field.at("spec", "versions", i)
             for target in snapshot.targets[document.value.name, version.name]:

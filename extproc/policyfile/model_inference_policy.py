@@ -167,6 +167,9 @@ def _check_version_choice(fields: Fields, policy: Policy) -> None:
             fields.field.at("sticky").warn("there are no versions to stay on", "declare versions, or remove sticky")
     if policy.default:
         _check_default(fields.field.at("default"), policy)
+    said = {"rollout": policy.rollout, "weightsFrom": policy.weights_from}
+    if any(name in fields and value is None for name, value in said.items()):
+        return  # which version it means is not known
     for i, version in enumerate(policy.versions):
         breaker = policy.breaker.fallback_version if policy.breaker else ""
         routed = dict(policy.weights_from.backends) if policy.weights_from else ()

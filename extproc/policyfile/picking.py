@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from extproc.policy.picking import SESSION, STRATEGIES, Picking, Saturation
-from extproc.policy.snapshot import Policy
+from extproc.policy.picking import SESSION, STRATEGIES, EndpointPages, Picking, Saturation
+from extproc.policy.snapshot import GpuPool, Policy
 from extproc.policy.target import Target, is_address
 from extproc.policyfile import endpoint_pages
 from extproc.policyfile.fields import Field, Fields
@@ -38,23 +38,52 @@ def read(field: Field) -> Picking | None:
     )
 
 
-def check(spec: Field, policy: Policy, targets: Iterable[Target]) -> None:
-    """The picking against the servers of its policy. ``targets``: those that answer clients."""
+def check(spec: Field, policy: Policy, targets: Iterable[Target], pools: Mapping[str, GpuPool]) -> None:
+    """The picking against the servers of its policy. ``targets``: those that answer clients; ``pools``: by name."""
     picking, field = policy.picking, spec.at("picking")
     if picking is None:
         return
     if picking.by == SESSION and policy.sticky is None:
         field.at("by").warn("requests have no key here, so that lots are drawn", "write sticky: {header: x-user-id}")
+    written = zip(policy.versions, spec.at("versions").children, strict=True)
+    watched = {version.name for version, one in written if one.has("inferencePool")}
+    picked = []
     for target in targets:
+        if target.version in watched:
+            continue
         servers = (*target.present(grpc=False), *target.grpc_endpoints)
         named = [endpoint for endpoint in servers if not is_address(endpoint)]
-        if named:
-            on = "/".join(part for part in (target.version, target.pool) if part)
-            message = (
-                f"nothing is picked{f' for {on}' if on else ''}: a proxy can be told addresses, and {named[0]} is "
-            )
-            message += "a name, which may stand for several; its servers get requests by loadBalancer"
-            field.warn(message, "list the servers under endpoints by their IP addresses")
+        if not named:
+            picked.append(target)
+            continue
+        message = f"nothing is picked{_for(target)}: a proxy can be told addresses, and {named[0]} is "
+        message += "a name, which may stand for several; its servers get requests by loadBalancer"
+        field.warn(message, "list the servers under endpoints by their IP addresses")
+    _check_pages(field, picking, picked, pools)
+
+
+def _check_pages(field: Field, picking: Picking, targets: Iterable[Target], pools: Mapping[str, GpuPool]) -> None:
+    """Fields that are of no use where no page tells how busy servers are."""
+    needing = {
+        "maxQueue": picking.max_queue > 0,
+        "priority": picking.priority < 0,
+        "objectives": any(priority < 0 for _, priority in picking.objectives),
+        "metrics": picking.metrics != EndpointPages(),
+    }
+    name = next((name for name, needs in needing.items() if needs), "")
+    silent = next((t for t in targets if not (picking.metrics.kind or (t.pool and pools[t.pool].metrics_type))), None)
+    if name and silent:
+        outcome = ": none is ever saturated, so that this does nothing"
+        if picking.saturation.stale:
+            outcome = ": with saturation.stale they always are saturated, and such requests get 429"
+        message = f"no page is read{_for(silent)}, as nothing says of what type its servers are"
+        remedy = "write picking: {metrics: {type: vllm}}, or whatever they are"
+        field.at(name).warn(message + (outcome if name != "metrics" else ""), remedy)
+
+
+def _for(target: Target) -> str:
+    on = "/".join(part for part in (target.version, target.pool) if part)
+    return f" for {on}" if on else ""
 
 
 def _saturation(field: Field) -> Saturation | None:

@@ -56,12 +56,12 @@ def _name(field: Field) -> str | None:
 
 def _backends(field: Field) -> tuple[tuple[str, str], ...] | None:
     entries = field.entries()
-    read = tuple((text, name) for text, _, value in entries if (name := _name(value)) is not None)
+    read = [(text, name, value) for text, _, value in entries if (name := _name(value)) is not None]
     if not entries and field.clean:
         field.error("is empty", "name at least one version")
     known: dict[str, str] = {}
-    for (text, _, value), (_, name) in zip(entries, read, strict=False):
+    for text, name, value in read:
         if name in known:
             value.error(f"is what {known[name]} has, too", "give each version a backend of its own")
         known.setdefault(name, text)
-    return read if read and field.clean else None
+    return tuple((text, name) for text, name, _ in read) if read and field.clean else None

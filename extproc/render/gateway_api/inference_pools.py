@@ -21,7 +21,7 @@ from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.upstream import PLAIN
 from extproc.render import service_names
 from extproc.render.document import Doc, to_yaml
-from extproc.render.envoy.envoy_options import host_port, is_ip
+from extproc.render.envoy.envoy_options import host_port, is_ip, is_own_machine
 from extproc.render.gateway_api.gateway_options import GatewayOptions, Service, manifest, namespace, processor_service
 from extproc.render.gateway_api.http_routes import MAX_MATCHES, in_routes, matching, owners
 from extproc.render.istio.destinations import targets
@@ -81,7 +81,7 @@ def notes(snapshot: Snapshot, *, fail_open: bool) -> Iterator[str]:
 def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_open: bool) -> Doc:
     where = namespace(policy, options)
     if policy.picking is None:
-        raise SetupError(f"policy {policy.name} picks no servers, which is what pools are for; give it picking")
+        raise SetupError(f"policy {policy.name} picks no servers, which is what pools are for; write picking: {{}}")
     if not policy.selector:
         raise SetupError(f"policy {policy.name}: nothing tells which pods serve it; give spec.selector.matchLabels")
     if any(target.upstream != PLAIN for target in targets(snapshot)[policy.name]):
@@ -92,7 +92,10 @@ def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_o
             f"policy {policy.name}: a pool finds its picker in its own namespace, and {options.processor} is not in "
             f"{where}; install the processor there"
         )
-    ports = _ports(policy, snapshot)
+    servers = _servers(policy, snapshot)
+    if own := next((server for server in servers if is_own_machine(host_port(server)[0])), ""):
+        raise SetupError(f"policy {policy.name}: no pod of a pool is at {own}; list addresses of pods")
+    ports = list(dict.fromkeys(port for host, port in map(host_port, servers) if is_ip(host))) or [policy.port]
     if len(ports) > MAX_PORTS:
         raise SetupError(f"policy {policy.name}: its servers have {len(ports)} ports, and a pool {MAX_PORTS} at most")
     picker = {"name": service.name, "port": {"number": port}, "failureMode": "FailOpen" if fail_open else "FailClose"}
@@ -104,15 +107,10 @@ def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_o
     return manifest(*POOL, Service(where, _name(policy)), spec=spec)
 
 
-def _ports(policy: Policy, snapshot: Snapshot) -> list[int]:
-    """Those of the addresses that may be picked; the policy's own where it lists none."""
-    servers = [
-        host_port(server)
-        for target in targets(snapshot)[policy.name]
-        for grpc in (False, True)
-        for server in target.servers(grpc=grpc)
-    ]
-    return list(dict.fromkeys(port for host, port in servers if is_ip(host))) or [policy.port]
+def _servers(policy: Policy, snapshot: Snapshot) -> list[str]:
+    """``host:port`` of all that it lists."""
+    found = targets(snapshot)[policy.name]
+    return [server for target in found for grpc in (False, True) for server in target.servers(grpc=grpc)]
 
 
 def _name(policy: Policy) -> str:

@@ -61,7 +61,9 @@ def test_a_name_that_nobody_knows(names: dict[str, list[tuple[int, str]]]) -> No
         resolve_replicas(["http://nowhere"])
 
 
-@pytest.mark.parametrize("source", ["https://host", "http://", "host:99999", "http://host/metrics", "unix:a", ":", "é"])
+@pytest.mark.parametrize(
+    "source", ["https://host", "http://", "host:99999", "http://host/metrics", "unix:a", ":", "é", "9090"]
+)
 def test_what_is_no_address(source: str, names: dict[str, list[tuple[int, str]]]) -> None:
     with pytest.raises(SetupError, match="is no admin port; write"):
         resolve_replicas([source])

@@ -59,12 +59,14 @@ def test_loads_as_people_are_told_them() -> None:
             {"matched": 512, "saturated": True},
             "3 requests (by its own report), 512 bytes of the prompt cached, saturated",
         ),
+        ({"matched": 512, "expected": 409.6}, "3 requests (by its own report), 512 bytes of the prompt cached"),
+        ({"expected": 819.2}, "3 requests (by its own report), 819 bytes of the prompt expected there"),
     ],
 )
 def test_why(changes: dict[str, Any], why: str) -> None:
-    fields: dict[str, Any] = {"why_not": "", "batch": 3.0, "known": True, "matched": 0, "saturated": False}
+    fields: dict[str, Any] = {"why_not": "", "batch": 3.0, "known": True, "matched": 0, "expected": 0.0}
     picks = ExplainedPicks({})
-    picks.scores = [EndpointScore(**{"endpoint": A, "score": 1.0, **fields, **changes})]
+    picks.scores = [EndpointScore(**{"endpoint": A, "score": 1.0, "saturated": False, **fields, **changes})]
     (row,) = picks.rows()
     assert row["why"] == why
 

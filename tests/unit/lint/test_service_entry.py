@@ -76,6 +76,12 @@ def test_places() -> None:
     assert codes(entry(endpoint(), endpoint(locality="eu/1"))) == []
 
 
+@pytest.mark.parametrize(("enabled", "found"), [(False, []), (True, ["AIM502"])])
+def test_places_that_do_not_count(*, enabled: bool, found: list[str]) -> None:
+    balancer = {"localityLbSetting": {"enabled": enabled}}
+    assert codes(entry(endpoint(), endpoint()) + rule(trafficPolicy={"loadBalancer": balancer})) == found
+
+
 @pytest.mark.parametrize(
     ("location", "mode", "found"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.picking import Picking, Saturation
+from extproc.policy.picking import EndpointPages, Picking, Saturation
 from tests.policy_documents import file, found, policy, policy_of, pool, said
 
 TWO = "versions: [{name: v1, endpoints: ['10.0.0.1:80', '[::1]:80']}]\n"
@@ -19,10 +19,10 @@ TWO = "versions: [{name: v1, endpoints: ['10.0.0.1:80', '[::1]:80']}]\n"
         ("{adapterWeight: 0.5}", Picking(adapter_weight=0.5)),
         ("{saturation: {waiting: 9, cache: 0.7, stale: true}}", Picking(saturation=Saturation(9, 0.7, True))),
         ("{saturation: {cache: 1}}", Picking(saturation=Saturation(5, 1))),
-        ("{maxQueue: 100}", Picking(max_queue=100)),
+        ("{maxQueue: 100, metrics: {type: sglang}}", Picking(max_queue=100, metrics=EndpointPages("sglang"))),
         (
-            "{priority: -2, objectives: {batch: -1, chat: 3}}",
-            Picking(priority=-2, objectives=(("batch", -1), ("chat", 3))),
+            "{priority: -2, objectives: {batch: -1, chat: 3}, metrics: {type: vllm}}",
+            Picking(priority=-2, objectives=(("batch", -1), ("chat", 3)), metrics=EndpointPages("vllm")),
         ),
     ],
 )
@@ -102,3 +102,35 @@ def test_a_session_without_a_key_is_doubted() -> None:
     assert said(only).startswith("warning")
     assert "requests have no key here" in said(only)
     assert found(policy(f"{TWO}sticky: {{header: x-user}}\npicking: {{by: session}}")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{maxQueue: 5}", "spec.picking.maxQueue: no page is read for v1, as nothing says of what type"),
+        ("{priority: -1}", "spec.picking.priority: no page is read for v1"),
+        ("{objectives: {batch: -1, chat: 3}}", "spec.picking.objectives: no page is read for v1"),
+        ("{metrics: {port: 8002}}", "spec.picking.metrics: no page is read for v1"),
+        ("{maxQueue: 5}", "none is ever saturated, so that this does nothing; write picking: {metrics: {type: vllm}}"),
+        ("{maxQueue: 5, saturation: {stale: true}}", "they always are saturated, and such requests get 429"),
+    ],
+)
+def test_fields_for_saturated_servers_that_tell_nothing(text: str, problem: str) -> None:
+    (only,) = found(policy(f"{TWO}picking: {text}"))
+    assert only.warning
+    assert problem in said(only)
+
+
+def test_the_type_of_a_pool_is_that_of_its_servers() -> None:
+    spec = "gpuRequirements: {}\nversions: [{name: v1}]\npicking: {maxQueue: 5, metrics: {port: 8002}}"
+    telling = pool("architecture: a100\nendpoints: ['10.0.0.1:80']\nmetrics: {type: vllm}", name="a")
+    silent = pool("architecture: a100\nendpoints: ['10.0.0.2:80']", name="b")
+    assert found(file(policy(spec), telling)) == []
+    (only,) = found(file(policy(spec), telling, silent))
+    assert "no page is read for v1/b" in said(only)
+
+
+def test_servers_of_an_inference_pool_are_addresses_and_tell() -> None:
+    """Whoever watches the pool knows them, and their type; that others do not is told of ``inferencePool`` itself."""
+    (only,) = found(policy("versions: [{name: v1, inferencePool: {name: llama}}]\npicking: {maxQueue: 5}"))
+    assert "spec.versions[0].inferencePool: is known to a processor that watches it" in said(only)

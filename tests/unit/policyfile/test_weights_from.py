@@ -50,6 +50,19 @@ def test_what_is_wrong(written: str, told: str) -> None:
     assert f"{problems[0].path}: {problems[0].message}".startswith(told)
 
 
+def test_a_name_that_is_none_is_no_other_versions() -> None:
+    wrong, twice = found(policy(f"{VERSIONS}weightsFrom: {{httpRoute: a, backends: {{v1: A_b, v2: b, v3: b}}}}"))
+    assert wrong.path == "spec.weightsFrom.backends.v1"
+    assert (twice.path, twice.message) == ("spec.weightsFrom.backends.v3", "is what v2 has, too")
+
+
+@pytest.mark.parametrize("broken", ["weightsFrom: {httpRoute: a}", "rollout: {to: v2}"])
+def test_a_version_of_weight_0_is_not_doubted_where_what_may_choose_it_is_wrong(broken: str) -> None:
+    problems = found(policy(f"versions: [{{name: v1, weight: 1}}, {{name: v2, weight: 0}}]\n{broken}"))
+    assert problems
+    assert not [problem for problem in problems if problem.warning]
+
+
 def test_a_rollout_beside_it() -> None:
     rollout = "rollout: {to: v2, guards: [{metric: errors, max: 1%}]}\n"
     spec = f"{VERSIONS}{rollout}weightsFrom: {{httpRoute: a, backends: {{v1: a, v2: b}}}}"

@@ -103,7 +103,12 @@ def test_another_picker(processor: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "processor", "said"),
     [
-        (policy(picking=None), PICKER, "policy chat picks no servers"),
+        (policy(picking=None), PICKER, "policy chat picks no servers, which is what pools are for; write picking: {}"),
+        (
+            policy(versions=(Version("v1", 1, ("10.0.0.1:80", "127.0.0.1:81")),)),
+            PICKER,
+            "no pod of a pool is at 127.0.0.1:81",
+        ),
         (policy(selector=()), PICKER, "nothing tells which pods"),
         (policy(versions=(Version("v1", upstream=Upstream(Tls())),)), PICKER, "pools have no https://"),
         (policy(), "p.other.svc.cluster.local:1", "in its own namespace"),
