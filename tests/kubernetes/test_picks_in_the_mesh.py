@@ -83,3 +83,5 @@ def test_each_request_reaches_the_server_that_was_picked(mesh: LiveMesh) -> None
         assert set(picks(mesh)) == {"picked"}, "as the proxies' access logs tell it"
         for envoy in mesh.envoys:
             assert envoy.rejected() == {}, envoy.said()
+        mesh.apply_nothing()
+        until(mesh.is_empty, PATIENCE, pause=0.2)
