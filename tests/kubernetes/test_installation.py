@@ -73,7 +73,7 @@ OTHERS = {
 
 @contextmanager
 def kinds_of(cluster: ControlPlane, documents: list[dict[str, Any]]) -> Iterator[None]:
-    """With the CRDs of other projects' kinds among these. They go again: istiod waits for kinds of theirs that are not at
+    """With the CRDs of other projects' kinds among these. They go again: istiod waits for those of them that are not at
     hand.
     """
     groups = {document["apiVersion"].partition("/")[0] for document in documents}
