@@ -284,6 +284,7 @@ def gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
             directory = tmp_path / f"envoy-{len(list(tmp_path.iterdir()))}"
             directory.mkdir()
             log = directory / "access.log"
+            options = {"message_timeout": 20.0} | options  # so that a busy machine does not have Envoy go on without us
             chosen = EnvoyOptions(
                 listen="127.0.0.1:0", admin="127.0.0.1:0", processors=processors, access_log=str(log), **options
             )
