@@ -91,12 +91,9 @@ class Breakers:
         if not share:
             return None
         known = self._breakers.get(name)
-        if known is not None and known[0] is policy:
-            breaker = known[1]
-        elif _is_target(snapshot, name):
-            breaker = self._of(policy, name)
-        else:
+        if (known is None or known[0] is not policy) and not _is_target(snapshot, name):
             return None
+        breaker = self._of(policy, name)
         one = breaker.begin_stream(now, 1 / share) if STREAMED in metadata else breaker.begin(now, 1 / share)
         return breaker, one
 
