@@ -72,13 +72,9 @@ OTHERS = {
 
 
 @contextmanager
-def kinds_of(cluster: ControlPlane, documents: list[dict[str, Any]]) -> Iterator[None]:
-    """With the CRDs of other projects' kinds among these. They go again: istiod waits for those of them that are not at
-    hand.
-    """
-    groups = {document["apiVersion"].partition("/")[0] for document in documents}
-    texts = [(crds.FOLDER / name).read_text() for group, name in OTHERS.items() if group in groups]
-    found = [crd for text in texts for crd in yaml.safe_load_all(text) if crd]
+def with_crds(cluster: ControlPlane, *files: str) -> Iterator[None]:
+    """With what these have. The CRDs go again: istiod waits for kinds that are not among those at hand."""
+    found = [crd for name in files for crd in yaml.safe_load_all((crds.FOLDER / name).read_text()) if crd]
     for crd in found:
         crd.pop("status", None)  # of nulls, which the API server refuses
     if found:
@@ -98,7 +94,8 @@ def test_everything_that_is_shipped_is_taken(cluster: ControlPlane, path: Path) 
     namespaces = {document["metadata"].get("namespace") for document in found} - {None}
     for name in namespaces:
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    with kinds_of(cluster, found):
+    groups = {document["apiVersion"].partition("/")[0] for document in found}
+    with with_crds(cluster, *(name for group, name in OTHERS.items() if group in groups)):
         comes_to_rest(cluster, found)
 
 
@@ -107,12 +104,9 @@ LINKERD = ("gateway-api-1.6.0.yaml", "linkerd-edge-26.8.3.yaml")
 
 @pytest.fixture(scope="module")
 def linkerd(cluster: ControlPlane) -> Iterator[ControlPlane]:
-    """With its CRDs and the Gateway API's. They go again: istiod waits for kinds that are not among those at hand."""
-    found = [crd for name in LINKERD for crd in yaml.safe_load_all((crds.FOLDER / name).read_text()) if crd]
-    cluster.apply(*found)
-    cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
-    yield cluster
-    cluster.kubectl("delete", "crd", *{crd["metadata"]["name"] for crd in found})
+    """With its CRDs and the Gateway API's."""
+    with with_crds(cluster, *LINKERD):
+        yield cluster
 
 
 @pytest.mark.parametrize("options", [(), ("--audit",)], ids=["enforced", "audited"])
