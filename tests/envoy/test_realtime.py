@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -23,6 +22,7 @@ from extproc.gateway.envoy_process import Envoy
 from extproc.policyfile import loader
 from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
 from tests.grpc.served import Served
+from tests.ports import free_port
 from tests.waiting import until
 
 from .realtime_server import OUTPUT, USAGE, Socket, Speaker
@@ -87,10 +87,7 @@ class Hall:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
     with ExitStack() as stack:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        yield Hall(stack, tmp_path_factory.mktemp("realtime"), port)
+        yield Hall(stack, tmp_path_factory.mktemp("realtime"), free_port())
 
 
 @pytest.fixture

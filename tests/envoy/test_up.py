@@ -5,10 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +20,7 @@ from typing import Any
 import pytest
 
 from extproc.cli.main import main
+from tests.ports import free_port
 from tests.waiting import until
 
 from .conftest import Handler, ModelServer, say
@@ -46,14 +45,6 @@ def policy(*shares: tuple[ModelServer, int]) -> str:
         for n, (server, weight) in enumerate(shares, 1)
     ]
     return POLICY.format() + "".join(lines)
-
-
-def free_port() -> int:
-    """Below those that the system gives to whoever asks for any: what starts meanwhile does not get it."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 class Up:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +10,11 @@ from typing import Any, Self
 import yaml
 
 from extproc.gateway.envoy_binary import find_envoy
+from tests.ports import free_port
 
 ENVOY_VERSION = "1.40.0"
 """As which Envoy Gateway knows our Envoy: it would else download one."""
 _CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; Envoy Gateway's listeners have no port 0."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class EnvoyGateway:

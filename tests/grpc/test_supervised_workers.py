@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -18,6 +17,7 @@ from extproc.serve.grpc_health import CHECK
 from tests.grpc.messages import BODY, STREAMED, head
 from tests.grpc.running import insecure
 from tests.grpc.served import POLICY, ServedWorkers, write
+from tests.ports import taken_after_a_free_port
 from tests.waiting import until
 
 REFUSED = 'extproc_errors_total{reason="malformed_message"}'
@@ -151,17 +151,8 @@ def test_a_worker_that_is_asked_to_leave_is_back_at_once(team: ServedWorkers, so
     assert healthy(sockets[1])
 
 
-def _after_a_free_port() -> socket.socket:
-    """A port that is taken, one above a port that is not."""
-    while True:
-        taken = socket.create_server(("127.0.0.1", 0))
-        with suppress(OSError), socket.create_server(("127.0.0.1", taken.getsockname()[1] - 1)):
-            return taken
-        taken.close()
-
-
 def test_ports_are_counted_up_and_a_taken_one_is_told(policy: Path) -> None:
-    with _after_a_free_port() as taken:
+    with taken_after_a_free_port() as taken:
         port = taken.getsockname()[1]
         with ServedWorkers(policy, 2, listen=f"127.0.0.1:{port - 1}") as team:
             assert team.exit_status(30) == 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from extproc.render.envoy.bootstrap import EnvoyOptions
 from extproc.serve.child_process import ChildProcess
 from tests.envoy.conftest import Gateway, Handler, ModelServer
 from tests.policy_documents import load_texts
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.envoy
@@ -56,9 +56,7 @@ class Pod:
         (directory / "policy.yaml").write_text(POLICY)
         self.processor = self.start_processor()
         stack.callback(lambda: self.processor.terminate(5))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            admin = f"127.0.0.1:{free.getsockname()[1]}"
+        admin = f"127.0.0.1:{free_port()}"
         options = EnvoyOptions(
             listen="127.0.0.1:0", admin=admin, processors=(f"unix://{directory}/p.sock",), access_log=""
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests import fast_yaml
 from tests.envoy.conftest import Gateway
 from tests.linkerd.test_gateway import POLICY
 from tests.policy_documents import load_texts
+from tests.ports import free_port
 
 SNAPSHOT = load_texts([("policy.yaml", POLICY)]).snapshot
 
@@ -51,12 +51,6 @@ def test_apexes_and_mirrors_are_spoken_to_as_their_services_say(protocol: str | 
     assert any("WebSockets" in note for note in notes) is (protocol == "kubernetes.io/h2c")
 
 
-def free() -> str:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{found.getsockname()[1]}"
-
-
 def at(where: str) -> dict[str, Any]:
     host, _, port = where.rpartition(":")
     return {"socket_address": {"address": host, "port_value": int(port)}}
@@ -74,13 +68,13 @@ def apex(listen: str) -> dict[str, Any]:
         route_config={"virtual_hosts": [{"name": "apex", "domains": ["*"], "routes": [route]}]},
     )
     listener = {"name": "apex", "address": at(listen), "filter_chains": [{"filters": [manager]}]}
-    return {"admin": {"address": at(free())}, "static_resources": {"listeners": [listener]}}
+    return {"admin": {"address": at(f"127.0.0.1:{free_port()}")}, "static_resources": {"listeners": [listener]}}
 
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[str]:
     with ExitStack() as stack:
-        where = free()
+        where = f"127.0.0.1:{free_port()}"
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="apex-")))
         stack.enter_context(Envoy(apex(where), directory)).wait_ready()
         yield where
@@ -91,7 +85,7 @@ def listening() -> Iterator[str]:
 def test_an_apex_of_http_2_alone_is_reached(protocol: str | None, status: int, listening: str) -> None:
     """As rendered; only the addresses are others. No processor runs: requests pass unrouted."""
     document, _, _ = rendered(protocol)
-    document["admin"]["address"] = at(free())
+    document["admin"]["address"] = at(f"127.0.0.1:{free_port()}")
     for listener in document["static_resources"]["listeners"]:
         listener["address"] = at("127.0.0.1:0")
     for cluster in document["static_resources"]["clusters"]:

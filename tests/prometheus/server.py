@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from urllib.parse import urlencode
 
 import yaml
 
+from tests.ports import free_port
 from tests.waiting import until
 
 Sample = tuple[dict[str, str], float]
@@ -24,8 +24,7 @@ class Prometheus:
     def __init__(self, program: str, directory: Path, config: dict[str, Any] | None = None) -> None:
         file = directory / "prometheus.yaml"
         file.write_text(yaml.safe_dump(config or {}))
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._address = f"127.0.0.1:{free.getsockname()[1]}"
+        self._address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self._address}"
         self._log = (directory / "prometheus.log").open("wb")
         options = ["--web.listen-address", self._address, "--storage.tsdb.path", str(directory / "data")]
