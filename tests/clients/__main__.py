@@ -191,7 +191,7 @@ def makers_of_calls(python: str, modules: Path) -> list[list[str]]:
     here = Path(__file__)
     found = [[python, str(here.with_name("calls.py"))]]
     if (modules / "node_modules").is_dir():
-        found.append(["node", shutil.copy(here.with_name("calls.mjs"), modules)])
+        found.append(["node", shutil.copy(str(here.with_name("calls.mjs")), str(modules))])
     return found
 
 
