@@ -62,8 +62,8 @@ class LiveMesh:
     def __exit__(self, *_: object) -> None:
         with self._stack:
             self.apply_nothing()
-            # What controllers made is there still where the test failed, and would make the next ones fail.
-            self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
+            if live(self.control_plane):  # the test failed, and the next ones should not for that
+                self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
 
     def _processor(self, address: str) -> ClusterProcessor:
         return ClusterProcessor(self.control_plane.admin, "--namespace", MODELS, "--listen", f"{address}:50051")
