@@ -41,6 +41,8 @@ WATCHED, WATCHED_LIMITED, WATCHED_ROLLED_OUT = "its answer, observed", "… with
 ALONE, NOBODY = "the breaker's calls alone", "as many that do nothing"
 BELOW_US = 2.0
 """What breaker and rollout together may add until a request is decided, and all calls of a breaker's cost."""
+BREAKER = CircuitBreaker(max_concurrency=1 << 20)
+"""So many that none is refused, however many are decided before the first is observed."""
 _FIRST = 0.1
 """Seconds to the first token."""
 
@@ -51,7 +53,7 @@ def cases() -> list[Case]:
     state = RolloutState(MODEL, "v2", PROGRESSING, 10, 0.0)
     ways: list[tuple[tuple[str, str], dict[str, Any]]] = [
         ((PLAIN, WATCHED), {}),
-        ((LIMITED, WATCHED_LIMITED), {"breaker": CircuitBreaker()}),
+        ((LIMITED, WATCHED_LIMITED), {"breaker": BREAKER}),
         ((ROLLED_OUT, WATCHED_ROLLED_OUT), {"rollout": plan, "rollout_state": state}),
     ]
     return [
@@ -126,9 +128,12 @@ def _both(**fields: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     return lambda: send(following()), lambda: send(ended())
 
 
-def _calls(breakers: Breakers | _Nobody, end: Callable[..., None]) -> Callable[[], object]:
-    """What the handlers call of one request: at the decision, and at request, first token and end of the answer."""
-    view = _policies(breaker=CircuitBreaker())
+def _calls(breakers: Any, end: Callable[..., None]) -> Callable[[], object]:
+    """What the handlers call of one request: at the decision, and at request, first token and end of the answer.
+
+    ``breakers``: ``Breakers``, or ``_Nobody``.
+    """
+    view = _policies(breaker=BREAKER)
     policy = view.policies[0]
     target = view.targets[policy.name, policy.versions[0].name][0]
     metadata = {"policy": policy.name, "version": target.version, "gpu_pool": target.pool, STREAMED: "true"}

@@ -1,4 +1,5 @@
-# Types in C for breaker.py, where it is compiled (setup.py).
+# Types in C for breaker.py, where it is compiled (setup.py). No method of the path has arguments by keyword: it would be
+# called as Python calls it.
 
 cimport cython
 
