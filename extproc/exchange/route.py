@@ -246,7 +246,7 @@ class RouteStream:
         asked = self._headers, key, self._entropy
         if self._breakers is not None and decision.policy.breaker is not None:
             stays = self._place is not None or self.operation.stateful
-            decision, self._diverted = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+            decision, self._diverted = self._breakers.admit(decision, asked, self._snapshot, self._down, stays)
         self.decision, endpoints, notes = decision, decision.endpoint, self._diverted
         if self._picks is not None and decision.policy is not None and decision.policy.picking is not None:
             content = self.operation, fields, body
