@@ -322,9 +322,10 @@ def hold(queue: Queue, body: bytes, streams: OpenStreams, ended: Callable[[Abort
 
 def test_an_unpacked_body_counts_as_held_while_its_request_waits(queue: Queue) -> None:
     streams, ended = OpenStreams(queue.metrics, 8, max_held_bytes=300_000), list[Abort]()
-    for number in range(2):
+    for _ in range(2):
         hold(queue, b'{"model": "llama", "prompt": "%s"}' % (b"x" * 200_000), streams, ended.append)
-        assert queue.waiting == number + 1
+        assert queue.waiting == 1
+    assert (queue.ended("evicted"), queue.ended("client_left")) == (1, None)
     assert [abort.code for abort in ended] == [StatusCode.RESOURCE_EXHAUSTED], "there is room for one"
 
 
