@@ -206,6 +206,17 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The targets by ``Target.cluster``."""
         return {target.cluster: target for targets in self.targets.values() for target in targets}
 
+    @cached_property
+    def vacant(self) -> frozenset[str]:
+        """Clusters (``Target.cluster_of``) that have no servers at present (``target.NOWHERE``)."""
+        return frozenset(
+            target.cluster_of(grpc=grpc)
+            for targets in self.targets.values()
+            for target in targets
+            for grpc in (False, True)
+            if not target.present(grpc=grpc)
+        )
+
     def choose_target(
         self,
         policy: str,

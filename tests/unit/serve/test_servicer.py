@@ -22,6 +22,7 @@ from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.open_streams import OpenStreams
 from extproc.serve.servicer import ProcessHandler, handler_factory
@@ -372,3 +373,14 @@ def test_a_bug_of_ours_ends_one_that_waited(
         until(lambda: queue.metrics.streams == 0)
         assert "ZeroDivisionError" in caplog.text
         assert len(list(queue.ask_at_once(server))) == 1
+
+
+def test_a_version_without_servers_is_left_at_once(metrics: Metrics) -> None:
+    """By the policies: nobody has looked for its servers."""
+    versions = Version("v1", 1, ("10.0.0.1:80",)), Version("v2", 1, (NOWHERE,))
+    snapshot = Snapshot((Policy("llama", models=("llama",), versions=versions),))
+    with running({PROCESS: handler_factory(lambda: snapshot, metrics)}) as server:
+        for _ in range(20):
+            replies = b"".join(server.open(PROCESS)(iter([head(), BODY])))
+            assert b"v1" in replies
+            assert b"v2" not in replies
