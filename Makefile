@@ -51,7 +51,7 @@ test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among ba
 
 test-picking-chaos: $(VENV)/dev  ## endpoints that come and go ten times a second under load, by a fake and a real API server: seven minutes
 	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m pytest tests/envoy/test_picking_chaos.py -s
-	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m tests.kubernetes tests/kubernetes/test_picking_chaos.py -s
+	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m tests.kubernetes tests/kubernetes/test_pods_that_come_and_go.py -s
 
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling
