@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from extproc.fetch.steps import Steps
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot, Version
-from extproc.policy.target import Target
+from extproc.policy.target import Target, vacant_clusters
 from extproc.serve.connection_attempts import Port, attempt, is_of_server
 from extproc.serve.polling_thread import PollingThread
 from extproc.telemetry.serving_gauges import TargetName
@@ -100,7 +100,7 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
         if unreachable != self._loads.unreachable:
             self._loads.unreachable = unreachable
         self._down = down
-        self._loads.down = down - self._snapshot().vacant
+        self._loads.down = down - vacant_clusters(self._targets)
         self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
 
     def _all_down(self, ports: Iterable[Port]) -> bool:
