@@ -218,7 +218,7 @@ class Chaos:
                 self.changes["told dead"] += 1
                 return
         each = self._draw.choice([one for one in self.endpoints if self._dying is None or one is not self._dying[0]])
-        siblings = self.ready(each.version)
+        siblings = [one for one in self.ready(each.version) if self._dying is None or one is not self._dying[0]]
         if not each.ready:
             if each.version not in self.held:
                 each.come()
