@@ -152,6 +152,8 @@ class ProcessHandler:
     def end(self, abort: Abort) -> None:
         """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
+        if isinstance(self._routing, HeldAnswer):
+            self._act(self._routing.make_room())
         self._sender.end(abort)
 
     def _held(self, exchange: RouteStream | HeldAnswer, size: int) -> int:
