@@ -8,7 +8,7 @@ from extproc.cli.main import main
 from extproc.demo import toy_model
 from tests.unit.cli.command_lines import flags, refused
 
-BAD = ("--fail-ratio", "0.5", "--delay", "1.5", "--empty")
+BAD = ("--fail-ratio", "0.5", "--delay", "1.5", "--empty", "--slots", "2")
 
 
 def test_defaults() -> None:
@@ -18,6 +18,7 @@ def test_defaults() -> None:
         "model": None,
         "fail_ratio": 0.0,
         "delay": 0.0,
+        "slots": 256,
         "empty": False,
     }
 
@@ -33,8 +34,8 @@ def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["demo-model", "--port", "0", "--version", "v2", "--model", "a", "--model", "b", *BAD]) == 0
     assert main(["demo-model"]) == 0
     assert calls == [
-        (0, "v2", ["a", "b"], toy_model.Faults(0.5, 1.5, empty=True)),
-        (9001, "v1", ["llama-3-8b"], toy_model.Faults()),
+        (0, "v2", ["a", "b"], toy_model.Faults(0.5, 1.5, empty=True), 2),
+        (9001, "v1", ["llama-3-8b"], toy_model.Faults(), 256),
     ]
 
 
@@ -43,6 +44,8 @@ def test_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "port" in refused(capsys, "demo-model", "--port", port)
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--fail-ratio", "1.1"), ("--fail-ratio", "x"), ("--delay", "nan")])
-def test_no_fault(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--fail-ratio", "1.1"), ("--fail-ratio", "x"), ("--delay", "nan"), ("--slots", "0")]
+)
+def test_no_such_server(flag: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert flag in refused(capsys, "demo-model", flag, value)
