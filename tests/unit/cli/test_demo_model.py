@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.cli.main import main
-from extproc.demo import toy_model
-from tests.unit.cli.command_lines import flags, refused
+from extproc.demo import toy_engine, toy_model
+from tests.unit.cli.command_lines import flags, help_of, refused
 
 BAD = ("--fail-ratio", "0.5", "--delay", "1.5", "--empty", "--slots", "2")
 
@@ -18,7 +18,7 @@ def test_defaults() -> None:
         "model": None,
         "fail_ratio": 0.0,
         "delay": 0.0,
-        "slots": 256,
+        "slots": toy_engine.SLOTS,
         "empty": False,
     }
 
@@ -35,8 +35,16 @@ def test_flags_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["demo-model"]) == 0
     assert calls == [
         (0, "v2", ["a", "b"], toy_model.Faults(0.5, 1.5, empty=True), 2),
-        (9001, "v1", ["llama-3-8b"], toy_model.Faults(), 256),
+        (9001, "v1", ["llama-3-8b"], toy_model.Faults(), toy_engine.SLOTS),
     ]
+
+
+def test_help_tells_how_it_works(capsys: pytest.CaptureFixture[str]) -> None:
+    said = " ".join(help_of(capsys, "demo-model").split())
+    known = toy_engine.BLOCKS * toy_engine.BLOCK >> 10
+    assert f"{toy_engine.READ_RATE:,.0f} bytes of prompt a second" in said
+    assert f"The last {known} KiB of prompts" in said
+    assert f"blocks of {toy_engine.BLOCK} bytes ({toy_engine.BLOCK_TOKENS} tokens)" in said
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536"])
