@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not os.environ.get("EXTPROC_TEST_COLLECTOR"), reason="longer: make test-collector"),
 ]
 SHOWN = "#endpoints .target > table"
-DRAWN = """import('./endpoints.js').then(({endpoints}) => {
+DRAWN = """import('/page/endpoints.js').then(({endpoints}) => {
   const row = {policy: "p", gpu_pool: "none", waiting: 1, running: 1, cache: 0, gpu: null, in_flight: 0, picks: 0};
   const one = (version, more) => ({...row, version, endpoint: "a:1", adapters: [], age: 0, share: null, ...more});
   const found = endpoints([one("v1", {queued: 3}), one("v1", {queued: 3, waiting: null, running: null}),
