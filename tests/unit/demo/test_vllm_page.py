@@ -22,7 +22,7 @@ def test_adapters_and_when_it_was_told() -> None:
     before = time.time()
     page = metrics_page("m", EngineLoad(1, 1, 0.0, 8, 16, LoraRequests(("a", "b"), ("c",), 4)))
     load = read_page("vllm", page.encode())
-    assert (load.adapters, load.loading) == ({"a", "b"}, {"c"})
+    assert (load.adapters, load.loading) == (frozenset("ab"), frozenset("c"))
     (line,) = (line for line in page.splitlines() if line.startswith("vllm:lora_requests_info{"))
     assert 'max_lora="4"' in line
     assert before <= float(line.rpartition(" ")[2]) <= time.time()
