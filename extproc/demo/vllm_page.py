@@ -55,7 +55,7 @@ class EngineLoad(msgspec.Struct, frozen=True):
 
 
 def metrics_page(model: str, load: EngineLoad) -> str:
-    """In Prometheus' text format. ``model``: a name without quotation marks and backslashes."""
+    """In Prometheus' text format."""
     labels = _labels(engine="0", model_name=model)
     cache = _labels(block_size=load.block_tokens, enable_prefix_caching=True, engine="0", num_gpu_blocks=load.blocks)
     page = _PAGE.format(labels=labels, load=load, cache=cache)
@@ -66,4 +66,8 @@ def metrics_page(model: str, load: EngineLoad) -> str:
 
 
 def _labels(**values: object) -> str:
-    return "{" + ",".join(f'{name}="{value}"' for name, value in values.items()) + "}"
+    return "{" + ",".join(f'{name}="{_escaped(str(value))}"' for name, value in values.items()) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -16,6 +16,9 @@ def test_it_is_read_as_a_real_one() -> None:
     assert 'vllm:num_requests_waiting{engine="0",model_name="llama-3-8b"} 2.0\n' in page
     assert 'num_gpu_blocks="4096"' in page
     assert "lora" not in page, "it has no adapters"
+    odd = metrics_page('a"b\\c\nd', LOAD)
+    assert r'model_name="a\"b\\c\nd"' in odd
+    assert read_page("vllm", odd.encode()).waiting == 2
 
 
 def test_adapters_and_when_it_was_told() -> None:
