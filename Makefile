@@ -46,8 +46,8 @@ test-compiled:  ## every test, on a copy of this tree with its modules compiled 
 	  $(MAKE) --no-print-directory -C "$$scratch" $(VENV)/dev && cd "$$scratch" && \
 	  $(BIN)/python setup.py --quiet build_ext --inplace --force && EXTPROC_TEST_COMPILED=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
-test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, and endpoints that come and go: a minute
-	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py
+test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, endpoints that come and go, and the example of picking: a minute
+	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py tests/examples/test_picking_example.py
 
 test-picking-chaos: $(VENV)/dev  ## endpoints that come and go ten times a second under load, by a fake and a real API server: seven minutes
 	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m pytest tests/envoy/test_picking_chaos.py -s

@@ -60,6 +60,8 @@ class Version(msgspec.Struct, frozen=True):
     """``host:port`` for gRPC; empty: ``endpoints``."""
     load_balancer: LoadBalancer | None = None
     """None: the pool's, or else the policy's."""
+    inference_pool: str = ""
+    """Name of the InferencePool whose pods the endpoints are; who watches it has these in ``endpoints`` instead."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
