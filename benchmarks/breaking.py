@@ -283,6 +283,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for breaking.json, and breaking.svg where matplotlib is")
     parser.add_argument("--only", choices=RUNS, help="one run")
     options = parser.parse_args()
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     runs = [asyncio.run(measure(name, options.scale)) for name in RUNS if options.only in (None, name)]
     found = [summary(run, options.scale) for run in runs]
     print(table(found))

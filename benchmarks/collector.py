@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each case (default: %(default)g)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write collector.json there, too")
     options = parser.parse_args(arguments)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     rows = [measure(endpoints, size, options.seconds) for endpoints, size in CASES]
     Console(stderr=True).print(table(rows), f"{processor()}; a page each {1000 * INTERVAL:g} ms", sep="\n")
     if options.out:

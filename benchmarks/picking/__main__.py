@@ -109,6 +109,8 @@ def main() -> None:
         "--out", type=Path, help="folder for picking.json, which keeps other runs of as long, and picking.svg"
     )
     options = parser.parse_args()
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     ways = [by for by in WAYS if by == ROUND_ROBIN or options.by is None or by in options.by]
     cases = [
         (load, by, seed, options.replicas)

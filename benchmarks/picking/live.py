@@ -244,6 +244,8 @@ def main() -> int:
     parser.add_argument("--by", choices=STRATEGIES, action="append", help="only this way, may be repeated")
     parser.add_argument("--out", type=Path, help="folder with picking-live.json: what it has of other runs stays")
     options = parser.parse_args()
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     ways = options.by or tuple(reversed(STRATEGIES))
     settings = options.seconds, options.stretch, options.written
     cases = [Case(load, by, *settings) for load in options.load or names for by in ways]

@@ -25,6 +25,7 @@ class Outage:
     def __init__(self) -> None:
         self._since: float | None = None
         self._over_at = -inf
+        self._heard = False
         self._pause = _BEFORE_FIRST
         """The longest pause that others may have come to, in seconds, but for chance."""
 
@@ -36,11 +37,13 @@ class Outage:
                 self._pause = _BEFORE_FIRST
 
     def heard(self, now: float) -> None:
-        """The server has answered."""
+        """The server has answered. Who has not heard it before can't tell how long it was away."""
         if self._since is not None:
-            self._pause = min(2 * self._pause + now - self._since, LONGEST)
+            away = now - self._since if self._heard else LONGEST
+            self._pause = min(2 * self._pause + away, LONGEST)
             self._over_at = now + min(2 * self._pause, LONGEST)
             self._since = None
+        self._heard = True
 
     def rest(self, now: float) -> float:
         """Seconds until everybody is back; infinite while the server is away."""

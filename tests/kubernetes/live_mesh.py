@@ -13,8 +13,10 @@ from typing import Any, Self
 import yaml
 
 from extproc.kubernetes.change_order import SETTLE
+from extproc.kubernetes.mesh_objects import LABEL
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.controllers import ControllerProcess, live
+from tests.kubernetes.controllers import KINDS, ControllerProcess, live
+from tests.kubernetes.istiod_watches import wait_for_istiod
 from tests.kubernetes.mesh_cluster import (
     HOST,
     INGRESS,
@@ -47,6 +49,7 @@ class LiveMesh:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        wait_for_istiod(self.control_plane)
         with self._stack as stack:
             self.processors = [stack.enter_context(self._processor(address)) for address in PROCESSOR_ADDRESSES]
             for processor in self.processors:
@@ -61,6 +64,8 @@ class LiveMesh:
     def __exit__(self, *_: object) -> None:
         with self._stack:
             self.apply_nothing()
+            # What controllers made is there still where the test failed, and would make the next ones fail.
+            self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
 
     def _processor(self, address: str) -> ClusterProcessor:
         chosen = ("--namespace", MODELS, "--listen", f"{address}:50051", *self._flags)

@@ -21,6 +21,7 @@ def test_without_an_outage_there_is_no_rest() -> None:
 
 def test_an_outage_and_its_rest() -> None:
     outage = Outage()
+    outage.heard(5)
     outage.failed(10)
     outage.failed(12)
     assert outage.rest(13) == inf
@@ -35,6 +36,13 @@ def test_an_outage_and_its_rest() -> None:
     outage.failed(2000)
     outage.heard(4000)
     assert outage.rest(4000) == LONGEST
+
+
+def test_of_one_that_began_before_it_was_watched_all_is_possible() -> None:
+    outage = Outage()
+    outage.failed(10)
+    outage.heard(10.5)
+    assert outage.rest(10.5) == LONGEST
 
 
 class Reflector:
@@ -65,6 +73,7 @@ def test_nobody_comes_later(outages: list[tuple[float, float]], chances: list[fl
     """``outages``: seconds before each, and how long it lasts."""
     outage, reflector = Outage(), Reflector(iter(chances))
     now = 0.0
+    outage.heard(now)
     for before, length in outages:
         now += before
         outage.failed(now)
