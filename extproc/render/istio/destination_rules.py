@@ -27,6 +27,9 @@ DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 STAND_IN_EJECTION = 5
 """Seconds for which a server is ejected where other pools stand in for its own."""
 
+_PLACES = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
+"""Labels that istiod makes of the parts of a locality."""
+
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
     """One for each host that a route may lead to."""
@@ -121,8 +124,8 @@ def _budget(budget: Doc, options: IstioOptions) -> Doc:
 def _order(destination: Destination, snapshot: Snapshot) -> list[str]:
     """``failoverPriority``: the pool's own endpoints, then those of its zone, of its region, and all others.
 
-    istiod compares labels in their order up to the first that differs. It makes labels of region and zone from an
-    endpoint's ``locality``, which ServiceEntries have; nodes of a Service's pods may lack it.
+    istiod compares labels in their order up to the first that differs. Endpoints of our ServiceEntries have those of
+    their locality; the nodes of a Service's pods may lack them.
     """
     pool = destination.target.pool
     first = f"{POOL_LABEL}={pool}"
@@ -130,9 +133,6 @@ def _order(destination: Destination, snapshot: Snapshot) -> list[str]:
         return [first]
     places = zip(_PLACES, snapshot.pool_by_name[pool].locality.split("/"), strict=False)
     return [*(f"{label}={place}" for label, place in places if place), first]
-
-
-_PLACES = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
 
 
 def _subset(
