@@ -19,17 +19,22 @@ from extproc.render.istio.istio_options import IstioOptions
 
 
 def ejection_patches(snapshot: Snapshot, options: IstioOptions, context: str) -> Iterator[tuple[str, Doc]]:
-    """One for each host with such clusters, and that host: istiod compares each patch with each cluster."""
-    found = (one for grpc in (False, True) for one in destinations(snapshot, options, grpc=grpc).values())
-    for host in dict.fromkeys(one.host for one in found if stand_in_tiers(one, snapshot)):
-        yield (
-            host,
-            {
+    """One for each cluster, with the host that it is of. By host alone they would be for all of its clusters, and Envoy
+    refuses one whose first ejection is longer.
+    """
+    found: dict[str, tuple[str, Doc]] = {}
+    for grpc in (False, True):
+        for destination in destinations(snapshot, options, grpc=grpc).values():
+            if not stand_in_tiers(destination, snapshot):
+                continue
+            name, _ = destination.clusters
+            patch = {
                 "applyTo": "CLUSTER",
-                "match": {"context": context, "cluster": {"service": host}},
+                "match": {"context": context, "cluster": {"name": name}},
                 "patch": {
                     "operation": "MERGE",
                     "value": {"outlier_detection": {"max_ejection_time": f"{STAND_IN_EJECTION}s"}},
                 },
-            },
-        )
+            }
+            found.setdefault(name, (destination.host, patch))
+    yield from found.values()

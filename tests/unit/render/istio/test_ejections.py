@@ -10,18 +10,20 @@ from extproc.render.istio.istio_options import IstioOptions
 from tests.unit.render.snapshots import A100, POOLED, Doc
 
 
-def patches(*places: str) -> list[tuple[str, Doc]]:
+def patches(*places: str) -> list[Doc]:
     pools = tuple(GpuPool(f"p{n}", A100, (f"10.0.0.{n}:80",), place) for n, place in enumerate(places))
-    return [*ejection_patches(Snapshot(POOLED.policies, pools), IstioOptions(), "GATEWAY")]
+    found = ejection_patches(Snapshot(POOLED.policies, pools), IstioOptions(), "GATEWAY")
+    return [patch for host, patch in found if host == "chat.aimesh.internal"]
 
 
 def test_ejections_in_a_row_are_no_longer_than_the_first() -> None:
-    patch = {
+    west, east = patches("us-west1", "us-east1")
+    assert west == {
         "applyTo": "CLUSTER",
-        "match": {"context": "GATEWAY", "cluster": {"service": "chat.aimesh.internal"}},
+        "match": {"context": "GATEWAY", "cluster": {"name": "outbound|8080|v1-p0|chat.aimesh.internal"}},
         "patch": {"operation": "MERGE", "value": {"outlier_detection": {"max_ejection_time": "5s"}}},
     }
-    assert patches("us-west1", "us-east1") == [("chat.aimesh.internal", patch)]
+    assert east["match"]["cluster"]["name"] == "outbound|8080|v1-p1|chat.aimesh.internal"
 
 
 @pytest.mark.parametrize("places", [("us-west1",), ("us-west1", "us-west1"), ("", "")])
