@@ -17,11 +17,12 @@ from extproc.render.istio.destination_rules import STAND_IN_EJECTION
 from extproc.render.istio.destinations import destinations, stand_in_tiers
 from extproc.render.istio.istio_options import IstioOptions
 
+_BOUND = dict.fromkeys(("base_ejection_time", "max_ejection_time"), f"{STAND_IN_EJECTION}s")
+"""The first as in the DestinationRule: Envoy refuses a bound below it, and one of the two may be applied earlier."""
+
 
 def ejection_patches(snapshot: Snapshot, options: IstioOptions, context: str) -> Iterator[tuple[str, Doc]]:
-    """One for each cluster, with the host that it is of. By host alone they would be for all of its clusters, and Envoy
-    refuses one whose first ejection is longer.
-    """
+    """One for each cluster, with the host that it is of."""
     found: dict[str, tuple[str, Doc]] = {}
     for grpc in (False, True):
         for destination in destinations(snapshot, options, grpc=grpc).values():
@@ -31,10 +32,7 @@ def ejection_patches(snapshot: Snapshot, options: IstioOptions, context: str) ->
             patch = {
                 "applyTo": "CLUSTER",
                 "match": {"context": context, "cluster": {"name": name}},
-                "patch": {
-                    "operation": "MERGE",
-                    "value": {"outlier_detection": {"max_ejection_time": f"{STAND_IN_EJECTION}s"}},
-                },
+                "patch": {"operation": "MERGE", "value": {"outlier_detection": dict(_BOUND)}},
             }
             found.setdefault(name, (destination.host, patch))
     yield from found.values()

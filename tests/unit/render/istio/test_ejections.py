@@ -17,11 +17,12 @@ def patches(*places: str) -> list[Doc]:
 
 
 def test_ejections_in_a_row_are_no_longer_than_the_first() -> None:
+    bound = {"base_ejection_time": "5s", "max_ejection_time": "5s"}
     west, east = patches("us-west1", "us-east1")
     assert west == {
         "applyTo": "CLUSTER",
         "match": {"context": "GATEWAY", "cluster": {"name": "outbound|8080|v1-p0|chat.aimesh.internal"}},
-        "patch": {"operation": "MERGE", "value": {"outlier_detection": {"max_ejection_time": "5s"}}},
+        "patch": {"operation": "MERGE", "value": {"outlier_detection": bound}},
     }
     assert east["match"]["cluster"]["name"] == "outbound|8080|v1-p1|chat.aimesh.internal"
 
