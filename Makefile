@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-collector test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-collector bench-picking bench-picking-live bench-steady soak fuzz mutants dist clean
+.PHONY: help demo test test-unit test-envoy test-prometheus test-engines test-compiled test-collector test-picking-chaos test-rolling test-crds test-kubernetes test-overload test-rollouts test-pipeline test-benchmarks test-clients test-mlserver check fmt protos istioctl helm envoy-gateway jaeger h2spec attack docs screenshots bench bench-core bench-budget bench-mesh bench-startup bench-cold bench-breaking bench-collector bench-picking bench-picking-live bench-steady soak fuzz mutants dist clean
 
 help:  ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,12 @@ test-compiled:  ## every test, on a copy of this tree with its modules compiled 
 	  $(MAKE) --no-print-directory -C "$$scratch" $(VENV)/dev && cd "$$scratch" && \
 	  $(BIN)/python setup.py --quiet build_ext --inplace --force && EXTPROC_TEST_COMPILED=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
-test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, and endpoints that come and go: a minute
-	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py
+test-collector: $(VENV)/dev  ## what reads endpoints' loads, killed and among bad pages, endpoints that come and go, and the example of picking: a minute
+	@EXTPROC_TEST_COLLECTOR=1 $(BIN)/python -m pytest tests/grpc/test_endpoint_loads.py tests/page/test_endpoints_on_page.py tests/envoy/test_shared_loads.py tests/examples/test_picking_example.py
+
+test-picking-chaos: $(VENV)/dev  ## endpoints that come and go ten times a second under load, by a fake and a real API server: seven minutes
+	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m pytest tests/envoy/test_picking_chaos.py -s
+	@EXTPROC_TEST_CHAOS=180 $(BIN)/python -m tests.kubernetes tests/kubernetes/test_pods_that_come_and_go.py -s
 
 test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load: minutes
 	@EXTPROC_TEST_ROUNDS=20 $(BIN)/python -m pytest tests/envoy/test_workers.py -k rolling

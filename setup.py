@@ -37,6 +37,7 @@ COMPILED = (
         "policy.rendezvous",
         "policy.snapshot",
         "policy.sticky_key",
+        "policy.usual_time",
     ),
     *(f"picking.{name}" for name in ("picker", "prefix_index", "prompt", "standing")),
     *(

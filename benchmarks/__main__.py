@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import blocks, observe, picks
+from benchmarks import blocks, closed_loop, observe, picks
 from benchmarks.apis import GROUP, IMAGE, READ_CHAT, Target, extra_memory, image_body, targets, verdicts
 from benchmarks.core import FULL_PARSE, HEADLINE, PARSE, TARGET_US, Case, cases
 from benchmarks.machine import processor
@@ -34,19 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--rounds: two at least, for a spread")
 
     reading = [*targets(), *observe.targets()]
-    every = [*cases(), *blocks.cases(), *picks.cases(), *(Case(GROUP, target.name, target.run) for target in reading)]
+    core = [*cases(), *blocks.cases(), *picks.cases()]
+    bodies = [Case(GROUP, target.name, target.run) for target in reading]
+    added = closed_loop.cases()
+    every = [*core, *added, *bodies]
     timings: dict[str, Timing] = {}
     # Bodies of megabytes empty every cache: what reads them is not measured between what does not.
-    for baseline, group in (
-        (HEADLINE, [c for c in every if c.group != GROUP]),
-        (READ_CHAT, [c for c in every if c.group == GROUP]),
-    ):
+    for baseline, group in ((HEADLINE, core), (closed_loop.PLAIN, added), (READ_CHAT, bodies)):
         calls = {case.name: case.run for case in group}
         timings |= measure(calls, baseline, options.rounds, options.slice_ms / 1000)
     console = Console(stderr=True)
     console.print(_table(every, timings))
     console.print(_verdict(timings))
-    for line in [*picks.verdicts(timings), *verdicts(reading, timings)]:
+    for line in [*picks.verdicts(timings), *closed_loop.verdicts(timings), *verdicts(reading, timings)]:
         console.print(line)
     memory = extra_memory(image_body(first=False), Headers())
     console.print(f"Target, memory beside a 5 MB body under its size: {_met(memory < IMAGE)} ({memory >> 10} KiB).")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -26,6 +25,8 @@ from typing import Any
 import aiohttp
 import msgspec
 from aiohttp import web
+
+from extproc.gateway.free_ports import free_addresses
 
 PLACES, LEFT = 80, 8
 """Answers that the server makes at once: normally, and while it is weak."""
@@ -125,12 +126,6 @@ class Server:
                 self._busy += 1
 
 
-def free_port() -> int:
-    """One that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 async def serve(stack: AsyncExitStack, server: Server) -> str:
     """The address of a running server."""
     app = web.Application()
@@ -138,9 +133,9 @@ async def serve(stack: AsyncExitStack, server: Server) -> str:
     runner = web.AppRunner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.TCPSite(runner, "127.0.0.1", port := free_port(), backlog=4096)
-    await site.start()
-    return f"127.0.0.1:{port}"
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+    host, port = runner.addresses[0]
+    return f"{host}:{port}"
 
 
 async def ask(session: aiohttp.ClientSession, url: str, due: float, began: float, answers: list[Answer]) -> None:
@@ -156,9 +151,9 @@ async def ask(session: aiohttp.ClientSession, url: str, due: float, began: float
                     found.first_token = perf_counter() - due
 
 
-def limit(admin: int) -> float | None:
+def limit(admin: str) -> float | None:
     """Of v2, as the processor tells."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=5) as response:
+    with urllib.request.urlopen(f"http://{admin}/metrics", timeout=5) as response:
         lines = response.read().decode().splitlines()
     name = 'inference_concurrency_limit{gpu_pool="none",policy="chat",version="v2"} '
     return next((float(line.removeprefix(name)) for line in lines if line.startswith(name)), None)
@@ -173,8 +168,8 @@ async def measure(name: str, scale: float) -> Run:
         first, second = [await serve(stack, server) for server in servers]
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="breaking-")))
         (scratch / "policy.yaml").write_text(POLICY.format(first=first, second=second, traffic=traffic))
-        port, admin = free_port(), free_port()
-        words = ["up", "-f", "policy.yaml", "--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
+        listen, admin = free_addresses(2)
+        words = ["up", "-f", "policy.yaml", "--listen", listen, "--admin", admin]
         up = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "extproc", *words), cwd=scratch, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
         )
@@ -189,12 +184,12 @@ async def measure(name: str, scale: float) -> Run:
         connector = aiohttp.TCPConnector(limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
-        await load(run, session, f"http://127.0.0.1:{port}/v1/chat/completions", admin, servers[0], slower, scale)
+        await load(run, session, f"http://{listen}/v1/chat/completions", admin, servers[0], slower, scale)
     return run
 
 
 async def load(
-    run: Run, session: aiohttp.ClientSession, url: str, admin: int, server: Server, slower: bool, scale: float
+    run: Run, session: aiohttp.ClientSession, url: str, admin: str, server: Server, slower: bool, scale: float
 ) -> None:
     """All phases; requests that are open at the end are left."""
     began, due, looked = perf_counter(), perf_counter(), 0.0

@@ -17,21 +17,16 @@ from envoy_data_plane.envoy.service.ext_proc.v3 import ProcessingRequest as Full
 
 from benchmarks.requests import MODEL, PIECE, Request, chat, example_snapshot, infer
 from extproc._pb import ext_proc_pb2 as pb
-from extproc.bodies.request import InferenceRequest
 from extproc.envoy import codec
 from extproc.envoy.actions import Finish, HeadersReply, Reply
 from extproc.envoy.events import Event
-from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Action, LoadReport, Note
 from extproc.exchange.picks import Picks
 from extproc.exchange.route import RouteStream
-from extproc.exchange.sampling import STREAMED
 from extproc.exchange.waiting_pick import WaitingPick
-from extproc.headers import MODEL_NAME, Headers
+from extproc.headers import MODEL_NAME
 from extproc.picking.wanted_endpoints import wanted_endpoints
 from extproc.picking.worker_row import WorkerRow
-from extproc.policy.circuit_breaker import CircuitBreaker
-from extproc.policy.decision import Decision
 from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Snapshot
 from extproc.serve.shared_board import SharedBoard
@@ -85,8 +80,6 @@ def cases() -> list[Case]:
         Case("policies", "100, by name", _whole(example_snapshot(100), chats)),
         Case("policies", "100, by glob", _whole(example_snapshot(100, "{}*"), chats)),
         Case("policies", "models never seen", _whole(example_snapshot(1, "{}*"), strangers)),
-        Case("circuit breaker", "4 KB chat, limited", _limited(one, chats)),
-        Case("circuit breaker", "its part of that", _limits_alone(one)),
         *(
             Case("picking", f"{label} chat, one of {servers} by prefix", _picked(one, size, servers))
             for label, size in (("0.5 KB", 512), ("16 KB", 16 << 10))
@@ -130,19 +123,6 @@ def _answer(stream: RouteStream, request: Request) -> Reply:
     return reply
 
 
-def _limited(snapshot: Snapshot, requests: Sequence[Request]) -> Callable[[], object]:
-    """The whole way where the policy has a circuit breaker, and what its breaker learns of the request later."""
-    view, breakers = _with_breaker(snapshot), Breakers(perf_counter)
-
-    def run(request: Request) -> None:
-        stream = RouteStream(view, ENTROPY, breakers=breakers)
-        _answer(stream, request)
-        assert stream.decision is not None
-        _live(breakers, view, dict(stream.decision.metadata()))
-
-    return _each(run, requests)
-
-
 def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]:
     """The whole way where the policy has endpoints picked, and the end of each request; beside "size of the body"."""
     endpoints = tuple(f"10.0.{number >> 8}.{number & 255}:8000" for number in range(servers))
@@ -163,37 +143,6 @@ def _picked(snapshot: Snapshot, size: int, servers: int) -> Callable[[], object]
         row.end(reply.mutation.endpoints.partition(",")[0])
 
     return _each(run, [chat(size, user=user) for user in USERS])
-
-
-def _limits_alone(snapshot: Snapshot) -> Callable[[], object]:
-    """What the breaker itself costs a request: the decision's question, its begin, first token, outcome and end."""
-    view, breakers = _with_breaker(snapshot), Breakers(perf_counter)
-    policy = next(policy for policy in view.policies if policy.breaker)
-    target = next(iter(view.targets[policy.name, policy.versions[0].name]))
-    metadata = {"policy": policy.name, "version": target.version, "gpu_pool": target.pool, STREAMED: "true"}
-    decision = Decision(InferenceRequest("openai", "chat", MODEL), policy, MODEL, target.version, "match", target.pool)
-    asked = (Headers(), None, ENTROPY)
-
-    def run() -> None:
-        breakers.admit(decision, asked, view, frozenset(), stays=False)
-        _live(breakers, view, metadata)
-
-    return run
-
-
-def _with_breaker(snapshot: Snapshot) -> Snapshot:
-    policies = [msgspec.structs.replace(policy, breaker=CircuitBreaker()) for policy in snapshot.policies]
-    return msgspec.structs.replace(snapshot, policies=tuple(policies))
-
-
-def _live(breakers: Breakers, snapshot: Snapshot, metadata: dict[str, str]) -> None:
-    now = perf_counter()
-    begun = breakers.begin(snapshot, metadata, now)
-    assert begun is not None
-    breaker, one = begun
-    breaker.first_token(one, 0.1, now)
-    breaker.outcome(now, failed=False, one=one)
-    breaker.end(one, now)
 
 
 def _receive(snapshot: Snapshot, events: Sequence[Event]) -> list[Action]:

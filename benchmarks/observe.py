@@ -6,7 +6,7 @@ Each is a stream of 10,000 pieces of one token each, past the handler of the ser
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 
 from benchmarks.apis import Target
@@ -66,6 +66,10 @@ class _Sender:
         raise AssertionError(seconds, callback)
 
 
+SENDER = _Sender()
+"""Of an engine that keeps up, to whom no observer sends anything."""
+
+
 def targets() -> list[Target]:
     """One for each format, each proven to find its tokens."""
     return [Target(f"a token of a stream, {api}", BELOW_US, watched(api)) for api in _ANSWERS]
@@ -88,7 +92,7 @@ def watched(api: str) -> Callable[[], object]:
 
 def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes]]:
     policies = example_snapshot()
-    handlers, sender = handler_factory(lambda: policies, metrics), _Sender()
+    handlers, sender = handler_factory(lambda: policies, metrics), SENDER
     *first, piece, last = messages(api)
     while True:
         handler = handlers(sender)
@@ -98,8 +102,12 @@ def _streams(api: str, metrics: Metrics) -> Iterator[tuple[ProcessHandler, bytes
         handler.close()
 
 
-def messages(api: str) -> list[bytes]:
-    """What Envoy sends: the request's head, the response's, in a session what begins an answer, a piece, the end."""
+def messages(api: str, metadata: Mapping[str, str] | None = None, end: bytes = b"") -> list[bytes]:
+    """What Envoy sends: the request's head, the response's, in a session what begins an answer, a piece, the end.
+
+    ``metadata``: what ``aimesh.route`` wrote; None: as little as an answer can be read by. ``end``: what the last piece
+    of the answer has.
+    """
     operation, kind, frame, event = _ANSWERS[api]
     request = pb.ProcessingRequest(observability_mode=True)
     request.request_headers.headers.headers.add(key="traceparent", raw_value=b"00-1-2-01")
@@ -108,13 +116,13 @@ def messages(api: str) -> list[bytes]:
     headers |= {"content-type": kind} if kind else {}
     for name, value in headers.items():
         response.response_headers.headers.headers.add(key=name, raw_value=value.encode())
-    metadata = {"api": api, "operation": operation, "model": MODEL, "policy": MODEL, "version": "v1"}
+    metadata = metadata or {"api": api, "operation": operation, "model": MODEL, "policy": MODEL, "version": "v1"}
     sent = [frame % json.dumps(event).encode()] if kind else [_message(_CREATED), _message(event)]
     pieces = [pb.ProcessingRequest(observability_mode=True) for _ in sent]
     for piece, data in zip(pieces, sent, strict=True):
         piece.response_body.body = data
     last = pb.ProcessingRequest(observability_mode=True)
-    last.response_body.end_of_stream = True
+    last.response_body.body, last.response_body.end_of_stream = end, True
     every = (request, response, *pieces, last)
     for message in every:
         for key, value in metadata.items():

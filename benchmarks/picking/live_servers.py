@@ -12,7 +12,6 @@ import asyncio
 import gc
 import json
 import sys
-import time
 from asyncio import Future, TimerHandle
 from base64 import b64encode
 from contextlib import suppress
@@ -25,21 +24,11 @@ from aiohttp import web
 from benchmarks.picking.gpus import Gpu
 from benchmarks.picking.server import ADAPTERS, BLOCK, Job, Server
 from benchmarks.picking.traffic import BYTES, LOADS
+from extproc.demo.toy_engine import prefix_blocks
+from extproc.demo.vllm_page import EngineLoad, LoraRequests, metrics_page
 
 BASE_MODEL = "llama"
 """What a request names that asks for no adapter."""
-PAGE = """\
-# TYPE vllm:num_requests_running gauge
-vllm:num_requests_running{{engine="0",model_name="llama"}} {running}
-# TYPE vllm:num_requests_waiting gauge
-vllm:num_requests_waiting{{engine="0",model_name="llama"}} {waiting}
-# TYPE vllm:kv_cache_usage_perc gauge
-vllm:kv_cache_usage_perc{{engine="0",model_name="llama"}} {cache}
-# TYPE vllm:cache_config_info gauge
-vllm:cache_config_info{{block_size="{block}",engine="0"}} 1.0
-# TYPE vllm:lora_requests_info gauge
-vllm:lora_requests_info{{{lora}}} {now}
-"""
 
 
 class _Message(msgspec.Struct):
@@ -79,15 +68,6 @@ def event(text: str) -> bytes:
 def piece(line: bytes) -> str:
     """What a line of an answer has of it: nothing but for an event's."""
     return _read_chunk(line[len(_DATA) :]).choices[0].delta.content if line.startswith(_DATA) else ""
-
-
-def blocks_of(text: bytes) -> tuple[int, ...]:
-    """What identifies the whole blocks of a text: each tells of all that is before it."""
-    chain, size, found = 0, BLOCK * BYTES, []
-    for start in range(0, len(text) - size + 1, size):
-        chain = hash((chain, text[start : start + size]))
-        found.append(chain)
-    return tuple(found)
 
 
 class LiveServer:
@@ -140,7 +120,7 @@ class LiveServer:
         prompt = "".join(message.content for message in chat.messages).encode()
         text = b64encode(self._random.randbytes(BYTES * chat.max_tokens * 3 // 4))
         adapter = "" if chat.model == BASE_MODEL else chat.model
-        blocks, all_blocks = blocks_of(prompt), blocks_of(prompt + text)
+        blocks, all_blocks = (prefix_blocks(sent, BLOCK * BYTES) for sent in (prompt, prompt + text))
         job = Job(0.0, blocks, len(prompt) // BYTES, chat.max_tokens, adapter, all_blocks)
         first, end = self._add(job)
         await asyncio.shield(first)  # the client may go; the server goes on
@@ -156,17 +136,10 @@ class LiveServer:
     async def page(self, request: web.Request) -> web.Response:  # noqa: ARG002 - aiohttp's signature
         """The metrics page."""
         server = self.server
-        running, waiting = map(",".join, server.told_adapters)
-        return web.Response(
-            text=PAGE.format(
-                running=server.running,
-                waiting=server.waiting,
-                cache=server.cache,
-                block=BLOCK,
-                lora=f'max_lora="{ADAPTERS}",running_lora_adapters="{running}",waiting_lora_adapters="{waiting}"',
-                now=time.time(),
-            )
-        )
+        adapters = LoraRequests(*server.told_adapters, ADAPTERS)
+        blocks = server.gpu.cached_tokens // BLOCK
+        load = EngineLoad(server.running, server.waiting, server.cache, blocks, BLOCK, adapters)
+        return web.Response(text=metrics_page(BASE_MODEL, load))
 
 
 async def serve(load: str, stretch: float) -> None:

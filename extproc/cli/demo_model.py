@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from extproc.command_line.argument_types import count
 from extproc.command_line.subcommand import Subcommands, command
 from extproc.errors import not_installed
 
@@ -20,9 +21,16 @@ def add(commands: Subcommands) -> None:
           extproc demo-model --port 9001 --version v1
           extproc demo-model --port 9002 --version v2 --model llama-3-8b-instruct
           extproc demo-model --port 9002 --version v2 --fail-ratio 0.3      a bad one, to try a rollout with
+          extproc demo-model --port 9003 --slots 2                          one that is soon busy, to try picking with
 
         It answers chats (streamed or not), completions and embeddings with text that begins with its version. On
-        loopback only. It has no metrics page, so a policy with `picking` picks it by what is sent there.
+        loopback only.
+
+        Of the requests that come, --slots are served at once; the others wait in the order in which they came. The
+        first token comes 0.06 s after a request's turn, and later by what there is to read: 20,000 bytes of prompt
+        a second, without the beginning of it that another prompt had. The last 256 KiB of prompts are known so, by
+        blocks of 64 bytes (16 tokens). /metrics tells, by vLLM's names, how many requests run and wait and what
+        share of these 256 KiB the prompts of running ones take: `picking: {metrics: {type: vllm}}` in a policy.
         """,
     )
     model.add_argument(
@@ -42,6 +50,9 @@ def add(commands: Subcommands) -> None:
     model.add_argument(
         "--delay", type=_seconds, default=0.0, metavar="SECONDS", help="by which the first token comes late"
     )
+    model.add_argument(
+        "--slots", type=count, default=256, metavar="N", help="requests that are served at once (%(default)s)"
+    )
     model.add_argument("--empty", action="store_true", help="answers have no words")
 
 
@@ -52,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise not_installed(error, "gateway") from None
     faults = Faults(arguments.fail_ratio, arguments.delay, arguments.empty)
-    return serve(arguments.port, arguments.version, arguments.model or ["llama-3-8b"], faults)
+    models = arguments.model or ["llama-3-8b"]
+    return serve(arguments.port, arguments.version, models, faults, arguments.slots)
 
 
 def _port(text: str) -> int:

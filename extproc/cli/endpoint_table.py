@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -97,7 +97,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("IN FLIGHT", lambda row: _number(row["in_flight"])),
     ("PICKS/MIN", lambda row: _number(row["picks"])),
     ("SHARE", lambda row: percent(row["share"])),
-    ("QUEUED", lambda row: _number(row["queued"] or None)),
+    ("QUEUED", lambda row: _number(row["queued"] or None) if row["first"] else ""),
     ("AGE", lambda row: NOTHING if row["age"] is None else f"{row['age']:.1f} s"),
     ("ADAPTERS", lambda row: printable(", ".join(row["adapters"])) or NOTHING),
 )
@@ -111,8 +111,8 @@ def table(rows: Sequence[Row]) -> Table:
     found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     found.add_column("POLICY", overflow="fold")
     found.add_column("VERSION", overflow="fold")
-    columns = {name: [text(row) for row in rows] for name, text in _COLUMNS}
-    columns = {n: texts for n, texts in columns.items() if n not in _LEFT_OUT or {*texts} != {NOTHING}}
+    columns = {name: [text(row) for row in _marked(rows)] for name, text in _COLUMNS}
+    columns = {n: texts for n, texts in columns.items() if n not in _LEFT_OUT or {*texts} - {NOTHING, ""}}
     for name in columns:
         found.add_column(name, justify="left" if name in _TEXTS else "right", no_wrap=name != "ADAPTERS")
     for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
@@ -121,6 +121,15 @@ def table(rows: Sequence[Row]) -> Table:
         style = "yellow" if unknown else ""
         found.add_row(*(Text(cell, style) for cell in (printable(row["policy"]), version, *cells)))
     return found
+
+
+def _marked(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows, each with whether it is the ``first`` one of its target, whose queue is told once."""
+    before: list[str] = []
+    for row in rows:
+        target = [row[name] for name in _NAMES[:3]]
+        yield row | {"first": target != before}
+        before = target
 
 
 def _number(value: float | None) -> str:

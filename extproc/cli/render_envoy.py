@@ -56,11 +56,14 @@ def add(commands: Subcommands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Writes the bootstrap to stdout; returns the exit status. Raises ``PolicyProblems`` and ``SetupError``."""
+    """Writes the bootstrap to stdout and notes for the user to stderr; returns the exit status.
+
+    Raises ``PolicyProblems`` and ``SetupError``.
+    """
     from extproc.policyfile import loader
     from extproc.policyfile.session_keys import read_session_keys
     from extproc.render.document import to_yaml
-    from extproc.render.envoy.bootstrap import bootstrap
+    from extproc.render.envoy.bootstrap import bootstrap, notes
     from extproc.render.envoy.envoy_options import EnvoyOptions
 
     options = EnvoyOptions(
@@ -75,4 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     keys = read_session_keys(arguments.session_key)
     snapshot = loader.load(arguments.file, locality=arguments.locality, session_keys=keys).snapshot
     sys.stdout.write(to_yaml(bootstrap(snapshot, options)))
+    for note in notes(snapshot):
+        print(f"extproc: {note}", file=sys.stderr)
     return 0

@@ -65,12 +65,10 @@ def add_mesh_flags(istio: argparse._ActionsContainer) -> None:
         help="the proxies that get the filters: the gateway, the clients' sidecars, the model servers' (to time them "
         "only), an ambient waypoint (which Istio does not support); may be given more than once (gateway and sidecar)",
     )
-    istio.add_argument("--istio-version", choices=RELEASES, default=_DEFAULT.release, help="(%(default)s)")
+    istio.add_argument("--istio-version", choices=RELEASES, help=f"({_DEFAULT.release})")
     _add_gateway_flags(istio)
-    istio.add_argument(
-        "--callers", default="", metavar="NAMESPACE", help="of the pods that call models (the policies' own)"
-    )
-    istio.add_argument("--waypoint", default=_DEFAULT.waypoint, metavar="NAME", help="(%(default)s)")
+    istio.add_argument("--callers", metavar="NAMESPACE", help="of the pods that call models (the policies' own)")
+    istio.add_argument("--waypoint", metavar="NAME", help=f"({_DEFAULT.waypoint})")
     istio.add_argument(
         "--processor",
         type=processor,
@@ -87,8 +85,7 @@ def add_mesh_flags(istio: argparse._ActionsContainer) -> None:
     istio.add_argument(
         "--body",
         choices=("buffered", "streamed"),
-        default=_DEFAULT.body,
-        help="how Envoy shows bodies: whole, or as they come (one round trip less, no retries) (%(default)s)",
+        help=f"how Envoy shows bodies: whole, or as they come (one round trip less, no retries) ({_DEFAULT.body})",
     )
     istio.add_argument(
         "--fail-closed",
@@ -102,7 +99,6 @@ def add_mesh_flags(istio: argparse._ActionsContainer) -> None:
     )
     istio.add_argument(
         "--access-log",
-        default="",
         metavar="PROVIDER",
         help="the mesh's extension provider that writes our access log (istio/README.md); none: logs stay as they are",
     )
@@ -129,8 +125,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _pools(snapshot: Snapshot, arguments: argparse.Namespace) -> int:
     from extproc.render.gateway_api import inference_pools
 
-    if set(arguments.proxies or ()) - {"gateway"} or arguments.routes_only or arguments.prometheus_rules:
-        raise SetupError("--inference-pool is for gateways, and goes with --gateway, --host and --processor only")
+    without_effect = [flag for flag, value in _given_for_filters(arguments).items() if value not in (None, False)]
+    if without_effect:
+        raise SetupError(
+            f"{', '.join(without_effect)}: without effect on an InferencePool; --inference-pool is for gateways, and "
+            "goes with --namespace, --gateway, --host, --processor and --fail-closed"
+        )
     pickers = arguments.processor or [PICKER]
     if len(pickers) > 1:
         raise SetupError("a pool has one picker, which is a Service: give one --processor NAME.NAMESPACE:PORT")
@@ -148,6 +148,22 @@ def _pools(snapshot: Snapshot, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _given_for_filters(arguments: argparse.Namespace) -> dict[str, object]:
+    """Flags that say nothing about pools, and what was given; None and False: nothing."""
+    return {
+        "--for": (set(arguments.proxies or ()) - {"gateway"}) or None,
+        "--istio-version": arguments.istio_version,
+        "--gateway-labels": arguments.gateway_labels,
+        "--callers": arguments.callers,
+        "--waypoint": arguments.waypoint,
+        "--meshed-endpoints": arguments.meshed_endpoints,
+        "--body": arguments.body,
+        "--routes-only": arguments.routes_only,
+        "--prometheus-rules": arguments.prometheus_rules,
+        "--access-log": arguments.access_log,
+    }
+
+
 def _add_gateway_flags(istio: argparse._ActionsContainer) -> None:
     istio.add_argument(
         "--gateway",
@@ -158,7 +174,6 @@ def _add_gateway_flags(istio: argparse._ActionsContainer) -> None:
     istio.add_argument(
         "--gateway-labels",
         type=labels,
-        default=_DEFAULT.gateway_labels,
         metavar="KEY=VALUE,…",
         help="of those pods (istio=ingressgateway)",
     )
@@ -175,20 +190,20 @@ def istio_options(arguments: argparse.Namespace) -> IstioOptions:
     """The options that the command line gives."""
     return IstioOptions(
         proxies=tuple(dict.fromkeys(arguments.proxies or _DEFAULT.proxies)),
-        release=arguments.istio_version,
+        release=arguments.istio_version or _DEFAULT.release,
         namespace=arguments.namespace,
         gateway=arguments.gateway,
-        gateway_labels=arguments.gateway_labels,
+        gateway_labels=arguments.gateway_labels or _DEFAULT.gateway_labels,
         hosts=tuple(arguments.host or ()),
-        callers=arguments.callers,
-        waypoint=arguments.waypoint,
+        callers=arguments.callers or _DEFAULT.callers,
+        waypoint=arguments.waypoint or _DEFAULT.waypoint,
         processors=tuple(arguments.processor or _DEFAULT.processors),
         meshed_endpoints=arguments.meshed_endpoints,
-        body=arguments.body,
+        body=arguments.body or _DEFAULT.body,
         fail_open=not arguments.fail_closed,
         routes_only=arguments.routes_only,
         rules=arguments.prometheus_rules,
-        access_log=arguments.access_log,
+        access_log=arguments.access_log or _DEFAULT.access_log,
     )
 
 

@@ -110,6 +110,11 @@ class OpenAIServer(ModelServer):
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
         return _ANSWER.split()[: limit if isinstance(limit, int) and limit > 0 else None]
 
+    @asynccontextmanager
+    async def turn(self, prompt: object) -> AsyncIterator[float]:  # noqa: ARG002 - for servers that read it
+        """Begins when the server takes the request on, ends with its answer: the seconds until the first token."""
+        yield self.pace.first_token
+
     async def _read_body(self, request: web.Request) -> dict[str, Any]:
         """The body of a request that this server can answer. Raises an HTTP error for any other."""
         try:
@@ -132,7 +137,8 @@ class OpenAIServer(ModelServer):
         usage = _usage(sum(len(str(m).split()) for m in messages), len(words))
         if body.get("stream"):
             return await self._stream_chat(request, body, common, words, usage)
-        await self.think(self.pace.first_token + self.pace.per_token * len(words))
+        async with self.turn(messages) as first_token:
+            await self.think(first_token + self.pace.per_token * len(words))
         self.record_usage(request, usage)
         message = {"role": "assistant", "content": " ".join(words)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -161,13 +167,14 @@ class OpenAIServer(ModelServer):
         with suppress(ConnectionResetError):  # the client may leave at any moment
             # As real servers do: the first event names the role alone, before any token exists.
             await delta({"role": "assistant", "content": ""})
-            await self.think(self.pace.first_token)
-            for i, word in enumerate(words):
-                if i:
-                    await self.think(self.pace.per_token)
-                else:
-                    first = time.perf_counter() - arrived
-                await delta({"content": f" {word}" if i else word})
+            async with self.turn(body["messages"]) as first_token:
+                await self.think(first_token)
+                for i, word in enumerate(words):
+                    if i:
+                        await self.think(self.pace.per_token)
+                    else:
+                        first = time.perf_counter() - arrived
+                    await delta({"content": f" {word}" if i else word})
             await delta({}, "stop")
             if wants_usage:
                 await response.write(_event({**common, "choices": [], "usage": usage}))
@@ -179,7 +186,8 @@ class OpenAIServer(ModelServer):
     async def _completion(self, request: web.Request) -> web.Response:
         body = await self._read_body(request)
         words = self.answer(body)
-        await self.think(self.pace.first_token + self.pace.per_token * len(words))
+        async with self.turn(body.get("prompt", "")) as first_token:
+            await self.think(first_token + self.pace.per_token * len(words))
         choice = {"index": 0, "text": " ".join(words), "logprobs": None, "finish_reason": "stop"}
         common = {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": body["model"]}
         usage = _usage(len(str(body.get("prompt", "")).split()), len(words))
@@ -192,7 +200,8 @@ class OpenAIServer(ModelServer):
         if not given:
             raise _openai_error(400, "'input' is a required property", param="input")
         texts = given if isinstance(given, list) else [given]
-        await self.think(self.pace.first_token)
+        async with self.turn(texts) as first_token:
+            await self.think(first_token)
         data = [
             {
                 "object": "embedding",

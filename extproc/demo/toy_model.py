@@ -7,13 +7,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from extproc.demo.model_servers import OpenAIServer, Pace
+from extproc.demo.toy_engine import BLOCK_TOKENS, BLOCKS, SLOTS, ToyEngine
+from extproc.demo.vllm_page import EngineLoad, metrics_page
 from extproc.errors import cannot_listen
 
 
@@ -29,12 +32,30 @@ class Faults(msgspec.Struct, frozen=True):
 
 
 class ToyModel(OpenAIServer):
-    """Records nothing, since it may run for long. Its answers begin with its version."""
+    """Records nothing, since it may run for long. Answers begin with its version; ``/metrics`` tells its load."""
 
-    def __init__(self, models: Sequence[str], version: str, faults: Faults = Faults()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        models: Sequence[str],
+        version: str,
+        faults: Faults = Faults(),  # noqa: B008 - frozen
+        slots: int = SLOTS,
+    ) -> None:
+        """``slots``: requests at once; the others wait."""
         super().__init__(models, Pace(first_token=0.060 + faults.delay, per_token=0.006))
         self._version = version
         self._faults = faults
+        self._engine = ToyEngine(slots)
+
+    def routes(self) -> list[web.RouteDef]:
+        """The protocol's routes, and the metrics page."""
+        return [*super().routes(), web.get("/metrics", self._metrics)]
+
+    @asynccontextmanager
+    async def turn(self, prompt: object) -> AsyncIterator[float]:
+        """As the engine has it: the prompt is read, as far as it is not known."""
+        async with self._engine.turn(json.dumps(prompt).encode()) as reading:
+            yield self.pace.first_token + reading
 
     async def _read_body(self, request: web.Request) -> dict[str, Any]:
         body = await super()._read_body(request)
@@ -50,6 +71,11 @@ class ToyModel(OpenAIServer):
         first, *others = super().answer(body)
         return [f"[{self._version}] {first}", *others]
 
+    async def _metrics(self, _: web.Request) -> web.Response:
+        engine = self._engine
+        load = EngineLoad(engine.running, engine.waiting, engine.cache, BLOCKS, BLOCK_TOKENS)
+        return web.Response(text=metrics_page(self.models[0], load))
+
     def record_request(self, request: web.Request, model: str) -> None:
         """Keeps nothing."""
 
@@ -57,9 +83,9 @@ class ToyModel(OpenAIServer):
         """Keeps nothing."""
 
 
-def serve(port: int, version: str, models: Sequence[str], faults: Faults) -> int:
+def serve(port: int, version: str, models: Sequence[str], faults: Faults, slots: int) -> int:
     """Serves on loopback until SIGINT or SIGTERM; returns the exit status. Raises ``SetupError``."""
-    return asyncio.run(_until_signal(port, ToyModel(models, version, faults), version))
+    return asyncio.run(_until_signal(port, ToyModel(models, version, faults, slots), version))
 
 
 async def _until_signal(port: int, server: ToyModel, version: str) -> int:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from extproc.bodies.grpc_message import is_grpc
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
-from extproc.exchange.sampling import STREAMED, share_told
+from extproc.exchange.sampling import OBSERVE, STREAMED, share_told
 from extproc.headers import Headers
 from extproc.policy.breaker import CLOSED, Breaker, InFlight
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
@@ -59,7 +59,6 @@ class Breakers:
         asked: tuple[Headers, str | None, bytes],
         snapshot: Snapshot,
         down: frozenset[str],
-        *,
         stays: bool,
     ) -> tuple[Decision, tuple[Diverted, ...]]:
         """Where the request goes, and what to note of that. ``asked``: headers, key in the body and random bytes by
@@ -83,17 +82,21 @@ class Breakers:
 
     def begin(self, snapshot: Snapshot, metadata: Mapping[str, str], now: float) -> tuple[Breaker, InFlight] | None:
         """A request goes to its server. None where no breaker is to know of it."""
-        policy = snapshot.by_name.get(metadata.get("policy", ""))
+        policies = snapshot.by_name
+        policy = policies.get(metadata.get("policy", ""))
         if policy is None or policy.breaker is None:
             return None
-        name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
-        share = share_told(metadata)
+        share = share_told(metadata) if OBSERVE in metadata else 1.0
         if not share:
             return None
+        name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         known = self._breakers.get(name)
-        if (known is None or known[0] is not policy) and not _is_target(snapshot, name):
+        if known is not None and known[0] is policy:
+            breaker = known[1]
+        elif _is_target(snapshot, name):
+            breaker = self._of(policy, name)
+        else:
             return None
-        breaker = self._of(policy, name)
         one = breaker.begin_stream(now, 1 / share) if STREAMED in metadata else breaker.begin(now, 1 / share)
         return breaker, one
 
@@ -106,7 +109,7 @@ class Breakers:
             return
         version, pool = ("" if name in (NONE, OTHER) else name for name in (account.version, account.gpu_pool))
         if _is_target(snapshot, name := (policy.name, version, pool)):
-            self._of(policy, name).outcome(self._clock(), failed=True)
+            self._of(policy, name).outcome(self._clock(), True)
 
     def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str]]:
         """By policy, version and pool: limit, in flight, state. Any thread may ask."""
@@ -122,7 +125,7 @@ class Breakers:
             return found[1]
         bounds = (policy.breaker or CircuitBreaker()).share(self._processes)
         breaker = Breaker(bounds) if found is None else found[1]
-        breaker.bounds = bounds
+        breaker.set_bounds(bounds)
         breaker.promised = policy.slo.first_token.under if policy.slo and policy.slo.first_token else 0.0
         if found is None and len(self._breakers) >= MAX_TARGETS:
             for idle in [n for n, (_, one) in self._breakers.items() if not one.in_flight and one.state == CLOSED]:
@@ -149,4 +152,4 @@ def note_end(breaker: Breaker, one: InFlight, observed: Observed, now: float) ->
     """
     failed = observed.code.startswith("5") or observed.code == "429" or observed.error in FAILED_AFTER_STATUS
     if failed or not observed.error:
-        breaker.outcome(now, failed=failed, one=one)
+        breaker.outcome(now, failed, one)

@@ -10,7 +10,7 @@ from extproc.envoy.actions import FINISH, BodyReply, HeadersReply
 from extproc.envoy.events import Closed, Event, RequestBody
 from extproc.errors import Rejected
 from extproc.exchange.body_mode import Actions
-from extproc.exchange.notes import Action
+from extproc.exchange.notes import EVICTED, Action
 from extproc.exchange.refusals import refused
 from extproc.exchange.route import RouteStream, State
 from extproc.exchange.waiting_pick import WaitingPick
@@ -55,6 +55,10 @@ class HeldAnswer:
             if self._room < 0:
                 self._queues.drop(self._one)
         return ()
+
+    def make_room(self) -> Actions:
+        """Its stream is ended for others. What to note of it."""
+        return self._queues.leave(self._one, EVICTED)
 
     def finish(self) -> Actions:
         """It waits no longer: what to do now. To be called when its ``resume`` is."""

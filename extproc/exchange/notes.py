@@ -187,9 +187,10 @@ class Waited(msgspec.Struct, frozen=True):
 
 
 ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT = "routed", "none_ready", "queue_full", "timed_out", "client_left"
-QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT)
-"""It went on; at its turn no endpoint could have it; there was no room for it, or others took its place; it waited for
-as long as it may; the client left meanwhile.
+EVICTED = "evicted"
+QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT, EVICTED)
+"""It went on; at its turn no endpoint could have it; there was no room for it; it waited for as long as it may; the
+client left meanwhile; or it had waited and made room, for another, or as fewer may wait now.
 """
 
 

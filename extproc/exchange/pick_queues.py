@@ -14,6 +14,7 @@ from typing import Protocol, cast
 from extproc.errors import Rejected
 from extproc.exchange.notes import (
     CLIENT_LEFT,
+    EVICTED,
     QUEUE_FULL,
     ROUTED,
     SHED_PICK,
@@ -38,6 +39,7 @@ LOOK_INTERVAL = 0.02
 """Seconds between two looks, as long as a reading of loads is good for (``picking.worker_row``)."""
 _TEXTS = {
     QUEUE_FULL: ("queue_full", "every server of the model is busy, and too many requests wait already"),
+    EVICTED: ("queue_full", "every server of the model is busy, and others have taken the request's place"),
     TIMED_OUT: ("queue_timeout", "every server of the model has been busy for as long as the request may wait"),
 }
 """Code and message of a refusal."""
@@ -120,17 +122,22 @@ class PickQueues:
             raise _refused(QUEUE_FULL, Waited(names[0], QUEUE_FULL), Picked(*names, SHED_PICK))
         self.by_cluster[place.cluster] = queue
         if out is not None:
-            out.verdict = QUEUE_FULL
+            out.verdict = EVICTED
             self._dropped.append(out)
         return one
 
-    def leave(self, one: WaitingPick) -> tuple[Waited, ...]:
-        """Its client has left. What to note of it; nothing where it did not wait any more."""
+    def leave(self, one: WaitingPick, why: str = CLIENT_LEFT) -> tuple[Waited, ...]:
+        """Its client has left, or there is another reason why it needs no answer. What to note of it; nothing where it
+        did not wait any more.
+        """
         queue = self.by_cluster.get(one.cluster)
+        if one in self._dropped:
+            self._dropped.remove(one)
+            return (self._waited(one, one.verdict),)
         if queue is None or not queue.requests.remove(one):
             return ()
         self._forget_if_empty(one.cluster, queue)
-        return (self._waited(one, CLIENT_LEFT),)
+        return (self._waited(one, why),)
 
     def drop(self, one: WaitingPick) -> None:
         """There is no room for what comes of it while it waits: it is refused at the next look."""
@@ -192,6 +199,10 @@ class PickQueues:
             while (one := queue.requests.take(lambda _: True)) is not None:
                 self._route(one, b"")
             return
+        while len(queue.requests) > spec.max_queue:  # fewer may wait than could
+            one = queue.requests.drop()
+            one.verdict = EVICTED
+            one.resume()
         room, hints = queue.room(spec.saturation, loads), _Hints(self._picks, place, ready)
         while any(marks := room.marks(ready)):
             if (one := queue.requests.take(partial(hints.allow, marks))) is None:

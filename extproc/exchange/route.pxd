@@ -1,11 +1,13 @@
 # Types in C for route.py, where it is compiled (setup.py).
 
+from extproc.exchange.breakers cimport Breakers
 from extproc.exchange.request_body cimport Body
 from extproc.headers cimport Headers
 
 cdef class RouteStream:
     cdef public object decision, operation, state
-    cdef public object _breakers, _diverted, _down, _entropy, _fields, _free_shares, _mode, _path, _picks, _place, _shares, _snapshot, _subset
+    cdef public Breakers _breakers
+    cdef public object _diverted, _down, _entropy, _fields, _free_shares, _mode, _path, _picks, _place, _shares, _snapshot, _subset
     cdef public Body _body
     cdef public Headers _headers
 

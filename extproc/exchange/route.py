@@ -91,7 +91,7 @@ class RouteStream:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._down = snapshot, entropy, down
+        self._snapshot, self._entropy, self._down = snapshot, entropy, down | snapshot.vacant
         self._free_shares, self._shares, self._breakers, self._picks = free_shares, shares, breakers, picks
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
@@ -246,7 +246,7 @@ class RouteStream:
         asked = self._headers, key, self._entropy
         if self._breakers is not None and decision.policy.breaker is not None:
             stays = self._place is not None or self.operation.stateful
-            decision, self._diverted = self._breakers.admit(decision, asked, self._snapshot, self._down, stays=stays)
+            decision, self._diverted = self._breakers.admit(decision, asked, self._snapshot, self._down, stays)
         self.decision, endpoints, notes = decision, decision.endpoint, self._diverted
         if self._picks is not None and decision.policy is not None and decision.policy.picking is not None:
             content = self.operation, fields, body

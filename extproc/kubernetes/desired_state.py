@@ -253,8 +253,11 @@ def _count(found: Sequence[Endpoint] | None) -> int | None:
 
 
 def _versions_of(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Empty where one of them has no name: the whole is wrong, which reading it tells."""
     versions = spec.get("versions")
-    return versions if isinstance(versions, list) and all(isinstance(v, dict) and "name" in v for v in versions) else ()
+    if isinstance(versions, list) and all(isinstance(v, dict) and isinstance(v.get("name"), str) for v in versions):
+        return versions
+    return ()
 
 
 def _waiting(spec: Mapping[str, Any], one: Object, ready: Ready) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ SHORTEST_WATCH = 1.0
 """Seconds. After one that ends sooner there is a pause, as after a failure: something in between ends them all."""
 WATCHES_A_LIST = 10
 """So many watches, each a minute long, follow one list: whatever a watch has missed comes with the next list."""
+_NOT_ASKED = "was not asked yet"
 
 
 class ObjectWatch:
@@ -44,12 +45,17 @@ class ObjectWatch:
         """As last told, by namespace and name; they stay while the server is away."""
         self.listed = False
         """Whether the server has told them at all."""
-        self.failure = "was not asked yet"
+        self.failure = _NOT_ASKED
         """Why they may be out of date; empty where they are not."""
         self.outage = Outage()
         self._on_change = on_change
         self._optional, self._part = optional, part
         self._failures = 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server has told them, or why it does not."""
+        return self.failure != _NOT_ASKED
 
     @property
     def _what(self) -> str:

@@ -120,8 +120,8 @@ class ClusterPolicies:
         """Why there are no policies to serve yet; empty where there are."""
         if self.snapshot.generation:
             return ""
-        missing = [] if self._pools is None or self._failures() else map(str, self._pools.missing)
-        return "; ".join(part for part in ("no policies yet", *self._failures(), *missing, self._no_snapshot) if part)
+        unread = [] if self._pools is None or self._failures() else self._pools.unread
+        return "; ".join(part for part in ("no policies yet", *self._failures(), *unread, self._no_snapshot) if part)
 
     @property
     def in_step(self) -> bool:
@@ -239,9 +239,11 @@ class ClusterPolicies:
         self._as_written = {key: one for key, one in (self._as_written | as_now).items() if key in serving}
 
     def _is_told(self) -> bool:
-        """Whether the server has told all objects; at first with all pools that are asked for by name."""
-        missing = self._pools is not None and not self.snapshot.generation and self._pools.missing
-        return all(watch.listed for watch in self._all_watches) and not missing
+        """Whether the server has told all objects; at first with all pools that are asked for by name, as they must
+        be.
+        """
+        unread = self._pools is not None and not self.snapshot.generation and self._pools.unread
+        return all(watch.listed for watch in self._all_watches) and not unread
 
     def _take(self, found: Iterable[Object], pool_problems: Sequence[Problem] = (), *, anew: bool = False) -> None:
         """``anew``: something has changed that is not among ``found``."""

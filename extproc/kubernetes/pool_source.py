@@ -8,6 +8,7 @@ import msgspec
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import PODS, Object
+from extproc.kubernetes.inference_fields import flaw_of
 from extproc.kubernetes.object_watch import ObjectWatch
 from extproc.kubernetes.pools_as_policies import (
     ACTIVE_PORTS,
@@ -62,6 +63,16 @@ class PoolSource:
         absent = [place for place in self._named if not any(place in watch.objects for watch in self._pools)]
         message, remedy = "is not there, and its endpoints are to be picked", "create it, or serve without it"
         return [Problem(f"{INFERENCE_POOLS.kind} {'/'.join(place)}", 0, 0, "", message, remedy) for place in absent]
+
+    @property
+    def unread(self) -> list[str]:
+        """Of the pools that are wanted by their names, why they can't be read: they are missing, or not as they must
+        be. May be read in any thread.
+        """
+        named = [(place, watch.objects.get(place)) for place in self._named for watch in self._pools]
+        flaws = [(place, flaw_of(one)) for place, one in named if one is not None]
+        told = [f"{INFERENCE_POOLS.kind} {'/'.join(place)}: {flaw}" for place, flaw in flaws if flaw]
+        return [*map(str, self.missing), *told]
 
     def fill(self, objects: Iterable[Object]) -> tuple[list[Object], list[Problem]]:
         """The objects as the pools have them (``pools_as_policies.with_pools``), and what is wrong."""

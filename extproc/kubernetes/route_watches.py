@@ -15,7 +15,7 @@ from extproc.kubernetes.route_weights import ROUTES
 from extproc.policy.weights_from import KINDS
 
 FIRST_LIST = 2.0
-"""Seconds that the first list of a place is waited for: without it the weights in force stay."""
+"""Seconds that the first answer about a place is waited for: without it the weights in force stay."""
 
 
 class RouteWatches:
@@ -28,17 +28,23 @@ class RouteWatches:
         self._running: dict[tuple[str, str], tuple[ObjectWatch, asyncio.Task[None]]] = {}
 
     async def follow(self, policies: Iterable[Object]) -> list[Object]:
-        """Follows the routes beside those that these policies name from now on, and no others; as last told."""
+        """Follows the routes beside those that these policies name from now on, and no others; as last told.
+
+        Of a kind that the server is silent about a new place is not waited for: it would hold up every policy.
+        """
         places = {place for policy in policies for place in _wanted(policy)}
         for place in self._running.keys() - places:
             self._running.pop(place)[1].cancel()
+        silent = {kind for (kind, _), (watch, _) in self._running.items() if not watch.answered}
         fresh = []
         for kind, namespace in places - self._running.keys():
-            fresh.append(watch := ObjectWatch(ROUTES[kind], namespace, self._tell))
+            watch = ObjectWatch(ROUTES[kind], namespace, self._tell)
             self._running[kind, namespace] = watch, asyncio.create_task(watch.run())
+            if kind not in silent:
+                fresh.append(watch)
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LIST):
-                while not all(watch.listed for watch in fresh):
+                while not all(watch.answered for watch in fresh):
                     self._told.clear()
                     await self._told.wait()
         return [one for watch, _ in self._running.values() for one in watch.objects.values()]

@@ -51,6 +51,9 @@ RULES = (INERT_LABELS, NO_LOCALITY, NO_TLS_MODE, PLAIN_443, OWN_MACHINE)
 _TLS_MODE = "security.istio.io/tlsMode"
 _READ = (_TLS_MODE, "app", "version", "istio-locality")
 _READ_PREFIXES = ("topology.", "service.istio.io/", "app.kubernetes.io/")
+_PLACE = ("cluster", "region", "zone", "istio-locality")
+_PLACE_PREFIX = "topology."
+"""Labels by which people say where an endpoint is, and how those of Kubernetes and Istio for it begin."""
 
 
 def check(mesh: Mesh) -> Iterator[Finding]:
@@ -70,7 +73,8 @@ def check(mesh: Mesh) -> Iterator[Finding]:
             address = endpoint.at("address")
             if is_own_machine(address.text):
                 yield address.breaks(OWN_MACHINE, f"{address.text} is each proxy's own pod")
-        if len(endpoints) > 1 and not any(e.at("locality") for e in endpoints) and _goes_by_locality(entry, mesh):
+        apart = len(set(map(_place, endpoints))) > 1 and not any(e.at("locality") for e in endpoints)
+        if apart and _goes_by_locality(entry, mesh):
             yield entry.spec.at("endpoints").breaks(NO_LOCALITY)
         if entry.spec.at("location").text == "MESH_INTERNAL":
             bare = [e for e in endpoints if e.at("labels", _TLS_MODE).text != "istio"]
@@ -88,6 +92,16 @@ def _selecting(entry: Resource, mesh: Mesh) -> set[str]:
         for value in rule.spec.walk():
             found |= {p.text.partition("=")[0] for p in value.at("failoverPriority").items}
     return found
+
+
+def _place(endpoint: Value) -> frozenset[tuple[str, str]]:
+    """What is told of where the endpoint is, but for its locality: network and labels."""
+    labels = [
+        (name, value.text)
+        for name, value in endpoint.at("labels").entries.items()
+        if name in _PLACE or name.startswith(_PLACE_PREFIX)
+    ]
+    return frozenset([*labels, ("network", endpoint.at("network").text)])
 
 
 def _goes_by_locality(entry: Resource, mesh: Mesh) -> bool:

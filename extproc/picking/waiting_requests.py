@@ -34,7 +34,7 @@ class WaitingRequests(Generic[T]):
         """One more waits. Where more than ``most`` would, one of all does no longer, and is returned."""
         self._places[request] = priority, fairness_id
         self._levels.setdefault(priority, {}).setdefault(fairness_id, {})[request] = None
-        return self._drop() if len(self._places) > most else None
+        return self.drop() if len(self._places) > most else None
 
     def remove(self, request: T) -> bool:
         """It waits no longer. Whether it did."""
@@ -63,8 +63,8 @@ class WaitingRequests(Generic[T]):
                     return request
         return None
 
-    def _drop(self) -> T:
-        """Of ids that have as many, it is the one whose turn comes last."""
+    def drop(self) -> T:
+        """One waits no longer, and is returned: of ids that have as many, of the one whose turn comes last."""
         level = self._levels[min(self._levels)]
         most = max(reversed(level.values()), key=len)
         request = next(reversed(most))

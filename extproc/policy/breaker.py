@@ -17,18 +17,8 @@ from math import inf
 
 from extproc.policy.change_test import ChangeTest
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
+from extproc.policy.usual_time import UsualTime
 
-QUANTILE = 0.95
-"""Of the times to first token: the usual one is this quantile."""
-TOLERANCE = 1.25
-"""A first token is late beyond so many times the usual one,"""
-LEAST_DELAY = 0.02
-"""and so many seconds after it: what is shorter is the processor's own delay."""
-FIRST_BLOCK, BLOCK, SLOWEST_BLOCK = 40, 100, 50
-"""Times from which the usual one is known at first, anew in normal operation, and anew at the least limit: what is left
-there is no queue but what an answer takes."""
-RISE = 0.05 / 60
-"""The usual time rises by at most this share in a second: a queue that grows slowly must not become usual."""
 DECREASE = 0.9
 """The limit after an alarm, as a share of what is carried."""
 HOLD, MAX_HOLD = 2.0, 16.0
@@ -55,11 +45,11 @@ class InFlight:
 
     __slots__ = ("began", "epoch", "late", "slow", "waiting", "weight")
 
-    def __init__(self, began: float, weight: float, epoch: int) -> None:
-        self.began = began
-        self.weight = weight
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.weight = 1.0
         """How many requests it stands for."""
-        self.epoch = epoch
+        self.epoch = 0
         self.waiting = False
         """For its first token."""
         self.late = False
@@ -71,14 +61,12 @@ class Breaker:
     """One version on one GPU pool."""
 
     def __init__(self, bounds: CircuitBreaker) -> None:
-        self.bounds = bounds
+        self.set_bounds(bounds)
         self.promised = 0.0
         """Seconds within which a first token is never late: an objective of the policy's."""
         self.in_flight = 0.0
         """Requests that are seen."""
-        self.usual: float | None = None
-        """Seconds to the first token; None: not known yet."""
-        self._late_after = inf
+        self._usual = UsualTime()
         self.state = CLOSED
         self.ejections = 0
         self._waiting: deque[InFlight] = deque()
@@ -87,21 +75,30 @@ class Breaker:
         self._slow, self._failing = ChangeTest(0.05, 0.25, 9.2), ChangeTest(0.05, 0.5, 9.2)
         # While a limit is in force, and the more once it was raised, a false alarm costs little.
         self._limited, self._raised = ChangeTest(0.03, 0.12, 4.5), ChangeTest(0.03, 0.12, 2.0)
-        self._limit: float | None = None
+        self._limit = inf  # inf: nothing tells of congestion
         self._before = 0.0  # draining: in flight at the alarm, or the limit then; raised: the limit before
         self._met = False  # somebody was not admitted since the limit is what it is
         self._hold, self._held_until = HOLD, 0.0
         self._step, self._round = 0, 0  # by how much it was raised last, 0 while it is held; first tokens since
         self._pending, self._pending_before, self._slot_ends = 0.0, 0.0, 0.0
-        self._times: list[float] = []
-        self._usual_since = 0.0
         self._ejected_until, self._returned_at, self._good_probes = 0.0, 0.0, 0
+
+    def set_bounds(self, bounds: CircuitBreaker) -> None:
+        """Follows a reload: these hold from now on."""
+        self._least, self._most = float(bounds.min_concurrency), float(bounds.max_concurrency)
 
     @property
     def limit(self) -> float:
         """Requests at a time."""
-        least, most = self.bounds.min_concurrency, self.bounds.max_concurrency
-        return most if self._limit is None else min(most, max(least, self._limit))
+        return self._at_present()
+
+    @property
+    def usual(self) -> float | None:
+        """Seconds to the first token; None: not known yet."""
+        return self._usual.seconds
+
+    def _at_present(self) -> float:
+        return min(self._most, max(self._least, self._limit))
 
     def busy(self, now: float) -> Busy | None:
         """Whether a request that comes now must go elsewhere; None: it may come."""
@@ -117,7 +114,7 @@ class Breaker:
 
     def within_limit(self, now: float) -> bool:
         """The same without a regard to ejection: for who has nowhere else to go."""
-        limit = self.bounds.min_concurrency if self.state is DRAINING else int(self.limit)
+        limit = int(self._least if self.state is DRAINING else self._at_present())
         return self.in_flight + self._unseen(now) + 1 <= limit
 
     def admit(self, now: float) -> None:
@@ -140,7 +137,9 @@ class Breaker:
         self._pending = max(0.0, self._pending - (weight - taken))
         self.in_flight += weight
         self._of_epoch += weight
-        return InFlight(now, weight, self._epoch)
+        one = InFlight()
+        one.began, one.weight, one.epoch = now, weight, self._epoch
+        return one
 
     def first_token(self, one: InFlight, seconds: float, now: float) -> None:
         """The first token of the answer has come, ``seconds`` after the request."""
@@ -149,10 +148,10 @@ class Breaker:
         if one.epoch != self._epoch:
             return
         if not one.slow:  # else that is known
-            one.slow = seconds > max(self._late_after, self.promised)
-            self._note_time(now, slow=one.slow)
+            one.slow = seconds > max(self._usual.late_after, self.promised)
+            self._note_time(now, one.slow)
         if one.epoch == self._epoch:
-            self._learn(seconds, now)
+            self._usual.learn(seconds, now, self._at_present() <= self._least)
 
     def end(self, one: InFlight, now: float) -> None:
         """It has ended, in whatever way. Once for each."""
@@ -162,17 +161,17 @@ class Breaker:
             self._of_epoch = max(0.0, self._of_epoch - one.weight)
         self._tick(now)
 
-    def outcome(self, now: float, *, failed: bool, one: InFlight | None = None) -> None:
+    def outcome(self, now: float, failed: bool, one: InFlight | None = None) -> None:
         """An answer has ended well, or by the server's fault. ``one``: its request, where that is known."""
         self._tick(now)
         if one is not None and one.epoch != self._epoch:
             return
         if self.state is PROBING:
-            self._probed(now, good=not failed and not (one is not None and one.slow))
-        elif self.state is not EJECTED and self._failing.note(bad=failed):
+            self._probed(now, not failed and not (one is not None and one.slow))
+        elif self.state is not EJECTED and self._failing.note(failed):
             self._eject(now)
 
-    def _probed(self, now: float, *, good: bool) -> None:
+    def _probed(self, now: float, good: bool) -> None:
         self._good_probes = self._good_probes + 1 if good else 0
         if not good:
             self._eject(now)
@@ -190,63 +189,71 @@ class Breaker:
     def _tick(self, now: float) -> None:
         """What time alone changes."""
         if self._waiting:
-            too_long, waiting = now - max(self._late_after, self.promised), self._waiting
-            while waiting and (waiting[0].began < too_long or not waiting[0].waiting):
-                one = waiting.popleft()
-                if one.waiting:
-                    one.late = one.slow = True
-                    self._late += 1
-                    if one.epoch == self._epoch:
-                        self._note_late(now)
-        if self.state is DRAINING and not self._late:
-            self._hold = HOLD
-            self._hold_at(DECREASE * min(self.in_flight, self._before), now)
-        elif self.state is DRAINING and now >= self._held_until:
-            self._eject(now)
+            self._look_for_late(now)
+        if self.state is CLOSED:
+            if self._met and not self._step and self._limit < inf and now >= self._held_until:
+                self._raise(1)
+        elif self.state is DRAINING:
+            if not self._late:
+                self._hold = HOLD
+                self._hold_at(DECREASE * min(self.in_flight, self._before), now)
+            elif now >= self._held_until:
+                self._eject(now)
         elif self.state is EJECTED and now >= self._ejected_until:
             self._enter(PROBING)
             self._good_probes = 0
-        elif self.state is CLOSED and self._met and not self._step and self._limit and now >= self._held_until:
-            self._raise(1)
+
+    def _look_for_late(self, now: float) -> None:
+        too_long, waiting = now - max(self._usual.late_after, self.promised), self._waiting
+        while waiting:
+            one = waiting[0]
+            if one.waiting and one.began >= too_long:
+                break
+            waiting.popleft()
+            if one.waiting:
+                one.late = one.slow = True
+                self._late += 1
+                if one.epoch == self._epoch:
+                    self._note_late(now)
 
     def _note_late(self, now: float) -> None:
         if self.state is PROBING:
-            self._probed(now, good=False)
+            self._probed(now, False)
         else:
-            self._note_time(now, slow=True)
+            self._note_time(now, True)
 
     def _no_longer_waits(self, one: InFlight) -> None:
         if one.waiting:
             one.waiting = False
             self._late -= one.late
 
-    def _note_time(self, now: float, *, slow: bool) -> None:
+    def _note_time(self, now: float, slow: bool) -> None:
         if self.state is not CLOSED:
             return
         if self._step:
-            self._note_of_round(now, slow=slow)
-        elif (self._slow if self._limit is None else self._limited).note(bad=slow):
-            if self.limit <= self.bounds.min_concurrency:
+            self._note_of_round(now, slow)
+        elif (self._slow if self._limit == inf else self._limited).note(slow):
+            if self._at_present() <= self._least:
                 self._eject(now)
             else:
-                self._before = min(self.limit, max(self.in_flight, self.bounds.min_concurrency))
+                self._before = min(self._at_present(), max(self.in_flight, self._least))
                 self._held_until = now + STALLED
                 self._enter(DRAINING)
 
-    def _note_of_round(self, now: float, *, slow: bool) -> None:
+    def _note_of_round(self, now: float, slow: bool) -> None:
         """The limit was raised: back at the first sign that it was too much, or on."""
-        if self._raised.note(bad=slow):
+        if self._raised.note(slow):
             self._hold = min(MAX_HOLD, 2 * self._hold) if self._step <= 2 else HOLD
             self._hold_at(self._before, now)
             return
         self._round += 1
-        if self._met and self._round >= max(ROUND, self.limit):
+        if self._met and self._round >= max(ROUND, self._at_present()):
             self._raise(2 * self._step)
 
     def _raise(self, step: int) -> None:
-        self._before = self.limit
-        self._set(self.limit + step)
-        self._step = 0 if self._limit is None else step
+        self._before = self._at_present()
+        self._set(self._at_present() + step)
+        self._step = 0 if self._limit == inf else step
         self._enter(CLOSED)
 
     def _hold_at(self, limit: float, now: float) -> None:
@@ -255,10 +262,10 @@ class Breaker:
         self._enter(CLOSED)
 
     def _set(self, limit: float) -> None:
-        limit = max(limit, self.bounds.min_concurrency)
-        if limit != self.limit:
-            self._times = []
-        self._limit = None if limit >= self.bounds.max_concurrency else limit
+        limit = max(limit, self._least)
+        if limit != self._at_present():
+            self._usual.begin_block()
+        self._limit = inf if limit >= self._most else limit
         self._met = False
         self._round = 0
 
@@ -268,7 +275,7 @@ class Breaker:
         self._hold = HOLD
         self._ejected_until = now + min(MAX_EJECTION, EJECTION * 2.0**self.ejections)
         self.ejections = min(self.ejections + 1, 8)
-        self._hold_at(min(self.in_flight, self.limit) / 2, now)
+        self._hold_at(min(self.in_flight, self._at_present()) / 2, now)
         self._enter(EJECTED)
 
     def _enter(self, state: str) -> None:
@@ -277,24 +284,6 @@ class Breaker:
         self._of_epoch = 0.0
         for test in (self._slow, self._failing, self._raised, self._limited):
             test.clear()
-
-    def _learn(self, seconds: float, now: float) -> None:
-        """Takes a time to first token for the usual one."""
-        times = self._times
-        times.append(seconds)
-        slowest = self.limit <= self.bounds.min_concurrency
-        wanted = FIRST_BLOCK if self.usual is None else SLOWEST_BLOCK if slowest else BLOCK
-        if len(times) < wanted:
-            return
-        found = sorted(times)[int(QUANTILE * len(times))]
-        if self.usual is None or slowest:
-            self.usual = found
-        elif found > self.usual:
-            self.usual = min(found, self.usual * (1 + RISE * (now - self._usual_since)))
-        else:
-            self.usual += 0.3 * (found - self.usual)
-        self._late_after = max(TOLERANCE * self.usual, self.usual + LEAST_DELAY)
-        self._times, self._usual_since = [], now
 
 
 _FULL = Busy(False, 1)

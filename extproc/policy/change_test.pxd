@@ -3,4 +3,5 @@
 cdef class ChangeTest:
     cdef double _bad, _good, _threshold, _score
 
+    cpdef bint note(self, bint bad) except -1
     cpdef clear(self)

@@ -19,7 +19,7 @@ class ChangeTest:
         self._bad, self._good = log(now / usual), log((1 - now) / (1 - usual))
         self._threshold, self._score = threshold, 0.0
 
-    def note(self, *, bad: bool) -> bool:
+    def note(self, bad: bool) -> bool:
         """Whether this trial raises the alarm."""
         self._score = max(0.0, self._score + (self._bad if bad else self._good))
         return self._score >= self._threshold

@@ -39,6 +39,7 @@ USER = "user"
 """Key of the metadata."""
 USERS, USER_LENGTH = 256, 2
 """Number of the words for users; characters of one."""
+_USER_WORDS = tuple(f"{number:0{USER_LENGTH}x}" for number in range(USERS))
 
 MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""
@@ -152,7 +153,7 @@ def decide(
         architecture_of(policy, snapshot, target),
         version.model_rewrite if version else "",
         server_of(target, sticky) if stateful and sticky else "",
-        f"{crc32(sticky) % USERS:02x}" if policy.rollout is not None and sticky and cohort == STICKY else "",
+        _USER_WORDS[crc32(sticky) % USERS] if policy.rollout is not None and sticky and cohort == STICKY else "",
     )
 
 

@@ -21,7 +21,7 @@ from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.retry_budget import RetryBudget
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.session_tag import Place, places
-from extproc.policy.target import NOTHING_DOWN, Target, listed_by_both
+from extproc.policy.target import NOTHING_DOWN, Target, listed_by_both, vacant_clusters
 from extproc.policy.upstream import PLAIN, Upstream
 from extproc.policy.weights_from import WeightsFrom
 
@@ -60,6 +60,8 @@ class Version(msgspec.Struct, frozen=True):
     """``host:port`` for gRPC; empty: ``endpoints``."""
     load_balancer: LoadBalancer | None = None
     """None: the pool's, or else the policy's."""
+    inference_pool: str = ""
+    """Name of the InferencePool whose pods the endpoints are; who watches it has these in ``endpoints`` instead."""
 
 
 class Sticky(msgspec.Struct, frozen=True):
@@ -206,6 +208,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The targets by ``Target.cluster``."""
         return {target.cluster: target for targets in self.targets.values() for target in targets}
 
+    @cached_property
+    def vacant(self) -> frozenset[str]:
+        """Clusters (``Target.cluster_of``) that have no servers at present."""
+        return vacant_clusters(self.target_by_cluster.values())
+
     def choose_target(
         self,
         policy: str,
@@ -216,8 +223,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         grpc: bool = False,
     ) -> Target | None:
         """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target. Farther pools only where every nearer one is down or full. ``grpc``: for a call
-        of gRPC.
+        last; None: there is no target. Farther pools only where every nearer one is down or full. ``grpc``: for gRPC.
         """
         tiers = self._target_hashes[policy, version]
         if not (free_shares or down):
@@ -271,15 +277,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return self._models.find(model)
 
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
-        default = (f"{policy.host}:{policy.port}",)
+        own = version.endpoints or (f"{policy.host}:{policy.port}",)
         if version.gpu_pools is not None:
             pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
         else:
             pools = self.pools if policy.gpu else ()
         pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
-        own = (version.endpoints or default, version.upstream, version.grpc_endpoints)
         balancer = version.load_balancer or policy.load_balancer
-        plain = Target(policy.name, version.name, "", *own, balancer)
+        plain = Target(policy.name, version.name, "", own, version.upstream, version.grpc_endpoints, balancer)
         if not pools:
             return [plain]
         targets = []
@@ -287,7 +292,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             if policy.gpu and not satisfies(pool.gpu, policy.gpu):
                 continue
             listed = version.endpoints or pool.endpoints
-            endpoints = listed_by_both(version.endpoints, pool.endpoints) if listed else default
+            endpoints = listed_by_both(version.endpoints, pool.endpoints) if listed else own
             if endpoints:
                 named = bool(version.endpoints or version.grpc_endpoints)
                 upstream = version.upstream.completed(pool.upstream, own_endpoints=named)

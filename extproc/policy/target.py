@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 import msgspec
 
@@ -62,6 +63,12 @@ class Target(msgspec.Struct, frozen=True):
         """The different names by which ``servers`` are called and verified; empty without TLS."""
         tls = self.upstream.tls
         return tuple(dict.fromkeys(map(tls.name_of, self.servers(grpc=grpc)))) if tls else ()
+
+
+def vacant_clusters(targets: Iterable[Target]) -> frozenset[str]:
+    """Those (``Target.cluster_of``) that have no servers at present."""
+    both = ((target, grpc) for target in targets for grpc in (False, True))
+    return frozenset(target.cluster_of(grpc=grpc) for target, grpc in both if not target.present(grpc=grpc))
 
 
 def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tuple[str, ...]:

@@ -175,6 +175,7 @@ def _version(version: Version, policy: Policy) -> dict[str, Any]:
         "mirror": version.mirror or None,
         "gpuPools": None if version.gpu_pools is None else list(version.gpu_pools),
         "loadBalancer": version.load_balancer and _load_balancer(version.load_balancer),
+        "inferencePool": version.inference_pool or None,
     }
 
 

@@ -45,8 +45,7 @@ def check(spec: Field, policy: Policy, targets: Iterable[Target], pools: Mapping
         return
     if picking.by == SESSION and policy.sticky is None:
         field.at("by").warn("requests have no key here, so that lots are drawn", "write sticky: {header: x-user-id}")
-    written = zip(policy.versions, spec.at("versions").children, strict=True)
-    watched = {version.name for version, one in written if one.has("inferencePool")}
+    watched = {version.name for version in policy.versions if version.inference_pool}
     picked = []
     for target in targets:
         if target.version in watched:

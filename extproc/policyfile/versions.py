@@ -53,7 +53,7 @@ def _version(field: Field) -> Version | None:
         if mirror and choice in fields:
             field.at(choice).error(f"a mirror {why}", f"remove {choice}, or remove mirror")
     servers = upstreams.read(fields)
-    fields.optional("inferencePool", _inference_pool, None)
+    pool = fields.optional("inferencePool", _inference_pool, "")
     if "inferencePool" in fields and (servers.endpoints or servers.grpc_endpoints):
         field.at("inferencePool").error("says what the endpoints are, and there are others", "remove one of the two")
     return Version(
@@ -67,17 +67,20 @@ def _version(field: Field) -> Version | None:
         servers.upstream,
         servers.grpc_endpoints,
         fields.optional("loadBalancer", load_balancer.read, None),
+        pool,
     )
 
 
-def _inference_pool(field: Field) -> None:
+def _inference_pool(field: Field) -> str | None:
     """Whose pods are the endpoints; ``kubernetes.pools_as_policies`` writes these instead, where they are known."""
     fields = field.fields("name", "matchLabels")
-    if fields is not None:
-        name = fields.required("name", values.object_name, "name the InferencePool: name: llama")
-        fields.optional("matchLabels", values.labels, ())
-        message = "is known to a processor that watches it; for any other the endpoint is the policy's host:port"
-        field.warn(message, f"start extproc serve --kubernetes with --inference-pool NAMESPACE/{name or 'NAME'}")
+    if fields is None:
+        return None
+    name = fields.required("name", values.object_name, "name the InferencePool: name: llama")
+    fields.optional("matchLabels", values.labels, ())
+    message = "is known to a processor that watches it; for any other the endpoint is the policy's host:port"
+    field.warn(message, f"start extproc serve --kubernetes with --inference-pool NAMESPACE/{name or 'NAME'}")
+    return name
 
 
 def _matches(field: Field) -> tuple[HeaderMatch, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from extproc.fetch.steps import Steps
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Snapshot, Version
-from extproc.policy.target import Target
+from extproc.policy.target import Target, vacant_clusters
 from extproc.serve.connection_attempts import Port, attempt, is_of_server
 from extproc.serve.polling_thread import PollingThread
 from extproc.telemetry.serving_gauges import TargetName
@@ -52,7 +52,7 @@ class Server:
 class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
     """A thread that opens a connection to each server now and then, and closes it: of policies that have another
     target, or pick endpoints, and no others. ``loads`` gets the clusters (``Target.cluster_of``) whose servers are all
-    down, and the servers that are.
+    down, and the servers that are. Of those that have none at present the snapshot tells at once (``Snapshot.vacant``).
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
         self._snapshot, self._loads, self._least_interval = snapshot, loads, interval
         self.up: dict[TargetName, int] = {}
         """For each watched target 1, or 0 where all of its servers are down, or all of those for gRPC."""
+        self._down: frozenset[str] = frozenset()
+        """Clusters of which it was told that they are down, those without servers as well."""
         self._targets: list[Target] = []
         self._servers: dict[Port, Server] = {}
 
@@ -88,16 +90,17 @@ class ReachabilityFeed(PollingThread[Port, "OSError | None"]):
     def _tell(self) -> None:
         dead = {t: [name for name, ports in _clusters(t).items() if self._all_down(ports)] for t in self._targets}
         down = frozenset(name for names in dead.values() for name in names)
-        for cluster in sorted(down - self._loads.down):
+        for cluster in sorted(down - self._down):
             log.warning(
                 "%s is down: none of its servers can be reached; `onVersionDown` says what its users get", cluster
             )
-        for cluster in sorted(self._loads.down - down):
+        for cluster in sorted(self._down - down):
             log.info("%s can be reached again", cluster)
         unreachable = frozenset(port.endpoint for port, server in self._servers.items() if server.down)
         if unreachable != self._loads.unreachable:
             self._loads.unreachable = unreachable
-        self._loads.down = down
+        self._down = down
+        self._loads.down = down - vacant_clusters(self._targets)
         self.up = {(t.policy, t.version, t.pool): int(not names) for t, names in dead.items()}
 
     def _all_down(self, ports: Iterable[Port]) -> bool:

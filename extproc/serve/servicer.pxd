@@ -1,14 +1,24 @@
 # Types in C for servicer.py, where it is compiled (setup.py).
 
+from extproc.exchange.breakers cimport Breakers
+from extproc.policy.breaker cimport Breaker, InFlight
 from extproc.serve.open_streams cimport OpenStreams
+
+cimport cython
 
 cdef class ProcessHandler:
     cdef public bint done
-    cdef public object _breakers, _ended, _in_flight, _loads, _metrics, _observing, _picks, _routing, _sender, _shares, _on_observed, _snapshot
+    cdef public Breakers _breakers
+    cdef public tuple _in_flight
+    cdef public object _ended, _loads, _metrics, _observing, _picks, _routing, _sender, _shares, _on_observed, _snapshot
     cdef public OpenStreams _streams
 
     cpdef list receive(self, bytes message)
+    @cython.locals(breaker=Breaker, one=InFlight)
     cpdef close(self)
+    @cython.locals(breaker=Breaker, one=InFlight)
+    cdef _follow(self, Breakers breakers, object exchange, object event, double now)
     cpdef list _act(self, tuple actions)
     cpdef tuple _actions(self, object event, double now)
+    @cython.locals(breaker=Breaker, one=InFlight)
     cpdef _note(self, object action)

@@ -152,6 +152,8 @@ class ProcessHandler:
     def end(self, abort: Abort) -> None:
         """Ends the stream to make room for others (``OpenStreams``)."""
         self._ended = abort
+        if isinstance(self._routing, HeldAnswer):
+            self._act(self._routing.make_room())
         self._sender.end(abort)
 
     def _held(self, exchange: RouteStream | HeldAnswer, size: int) -> int:
@@ -229,7 +231,8 @@ class ProcessHandler:
             self._loads.note(action.pool, action.load, perf_counter())
             return
         if type(action) is Observed and self._in_flight is not None:
-            note_end(*self._in_flight, action, perf_counter())
+            breaker, one = self._in_flight
+            note_end(breaker, one, action, perf_counter())
         self._metrics.note(cast("Note", action))
         if type(action) is Observed and self._on_observed is not None:
             self._on_observed(self._sender, action)

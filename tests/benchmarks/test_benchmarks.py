@@ -23,7 +23,7 @@ def test_every_case_is_measured_and_reported(capsys: pytest.CaptureFixture[str])
     assert all(0 < case["lower"] <= case["median"] <= case["upper"] for case in report["cases"])
     assert all(case["ratio"] == 1 for case in report["cases"] if case["case"] == report["target"]["case"])
     assert "Target, a 4 KB chat request" in err
-    assert err.count("Target, ") == 2 + len(picks.BELOW_US) + sum("below" in case for case in report["cases"])
+    assert err.count("Target, ") == 4 + len(picks.BELOW_US) + sum("below" in case for case in report["cases"])
 
 
 @pytest.mark.parametrize("size", [512, 4096, 220 << 10])

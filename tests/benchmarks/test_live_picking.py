@@ -18,7 +18,7 @@ from aiohttp import web
 from benchmarks.picking import live
 from benchmarks.picking.gpus import H100
 from benchmarks.picking.live_clients import Clients
-from benchmarks.picking.live_servers import LiveServer, blocks_of
+from benchmarks.picking.live_servers import LiveServer
 from benchmarks.picking.traffic import Conversation, Load
 from extproc.policy.metrics_page import read_page
 from extproc.policy.picking import PREFIX, ROUND_ROBIN
@@ -70,13 +70,6 @@ def test_conversations_are_the_simulators_and_answers_take_no_less() -> None:
     load = read_page("vllm", page.encode())
     assert (load.waiting, load.running, load.cache, load.block_size) == (0, 0, 0, 16)
     assert min(server.late) >= 0
-
-
-def test_blocks_tell_of_all_before_them() -> None:
-    whole, other = blocks_of(b"a" * 200), blocks_of(b"b" + b"a" * 199)
-    assert len(whole) == 3
-    assert blocks_of(b"a" * 128) == whole[:2]
-    assert not set(whole) & set(other)
 
 
 def test_a_run_beside_another_keeps_both(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -141,6 +142,9 @@ def test_who_breaks_its_streams_is_ejected_and_comes_back(
     until(lambda: sum(started.metrics._counters["inference_errors"].values()) == broken)  # all accounts have come
     assert state() == EJECTED
     bad.then = stream()
-    started.breakers._breakers["chat", "v2", ""][1]._ejected_until = 0.0
+    begun = started.breakers.begin(started.snapshot, {"policy": "chat", "version": "v2"}, perf_counter())
+    assert begun is not None
+    begun[0].end(begun[1], perf_counter())
+    begun[0].busy(perf_counter() + 21)  # the ejection is over
     until(lambda: served_by() == "v2" and state() == CLOSED)
     assert len(bad.seen) >= broken + PROBES

@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 
+from extproc.headers import DROPPED, FAIRNESS_ID, GPU_POOL, MODEL_NAME, MODEL_VERSION, OBJECTIVE
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.render.envoy.envoy_options import request_mode, typed
@@ -113,8 +114,9 @@ def test_prefixes_and_loads_decide_and_the_client_does_not(
     for turn in range(3):
         assert {user: envoy.post(chat(user * 4000 + str(turn), "chat")).text for user in homes} == homes
     # Whatever a client says, it gets a server of its model's.
-    forged = {"x_gateway_destination_endpoint": outside.address}
-    forged |= {"x_gateway_destination_endpoint_subset": outside.address}
+    named = dict.fromkeys(DROPPED, outside.address) | {MODEL_NAME: "other", MODEL_VERSION: "v1", GPU_POOL: "none"}
+    named |= {OBJECTIVE: outside.address, FAIRNESS_ID: outside.address, "x-envoy-original-dst-host": outside.address}
+    forged = {name.replace("-", "_"): text for name, text in named.items()}
     assert envoy.post(chat("u" * 4000, "chat"), **forged).text == "a"
     assert envoy.post(b"{", **forged).text in "abc", "nothing was read"
     assert outside.seen == []

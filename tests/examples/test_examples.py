@@ -28,7 +28,7 @@ def commands(readme: Path) -> list[tuple[str, list[str]]]:
 
 def test_every_folder_is_in_the_index() -> None:
     index = (ROOT / "examples" / "README.md").read_text()
-    assert len(FOLDERS) == 7
+    assert len(FOLDERS) == 8
     assert all(f"({folder.name}/README.md)" in index for folder in FOLDERS)
 
 

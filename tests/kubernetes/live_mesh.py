@@ -41,9 +41,11 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 class LiveMesh:
     """Everything but controllers (``controller`` starts one); ends with the context."""
 
-    def __init__(self, control_plane: ControlPlane, place: Path) -> None:
+    def __init__(self, control_plane: ControlPlane, place: Path, *flags: str) -> None:
+        """``flags``: more of the processors."""
         self.control_plane = control_plane
         self._place = place
+        self._flags = flags
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -62,11 +64,12 @@ class LiveMesh:
     def __exit__(self, *_: object) -> None:
         with self._stack:
             self.apply_nothing()
-            # What controllers made is there still where the test failed, and would make the next ones fail.
-            self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
+            if live(self.control_plane):  # the test failed, and the next ones should not for that
+                self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
 
     def _processor(self, address: str) -> ClusterProcessor:
-        return ClusterProcessor(self.control_plane.admin, "--namespace", MODELS, "--listen", f"{address}:50051")
+        chosen = ("--namespace", MODELS, "--listen", f"{address}:50051", *self._flags)
+        return ClusterProcessor(self.control_plane.admin, *chosen)
 
     def _answers(self) -> bool:
         """Whether istiod's first configuration has come to both Envoys."""

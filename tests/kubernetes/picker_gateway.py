@@ -52,9 +52,10 @@ class Answer(NamedTuple):
 class PickerGateway:
     """An Envoy whose route leads to the endpoints of one InferencePool; ends with the context."""
 
-    def __init__(self, picker: str, endpoints: Sequence[str], place: Path) -> None:
+    def __init__(self, picker: str, endpoints: Sequence[str], place: Path, *, by_header: bool = False) -> None:
+        """``by_header``: it finds the picked endpoint in the header first, as some do."""
         place.mkdir()
-        self._envoy = Envoy(_bootstrap(picker, endpoints), place)
+        self._envoy = Envoy(_bootstrap(picker, endpoints, by_header=by_header), place)
 
     def __enter__(self) -> Self:
         self._envoy.wait_ready()
@@ -81,10 +82,11 @@ class PickerGateway:
             connection.close()
         if response.status == 200:
             return Answer(200, **json.loads(text))
-        return Answer(response.status, code=json.loads(text)["error"]["code"])
+        # Envoy's own refusals are plain text.
+        return Answer(response.status, code=json.loads(text)["error"]["code"] if text[:1] == b"{" else text.decode())
 
 
-def _bootstrap(picker: str, endpoints: Sequence[str]) -> dict[str, Any]:
+def _bootstrap(picker: str, endpoints: Sequence[str], *, by_header: bool) -> dict[str, Any]:
     mode = request_mode("FULL_DUPLEX_STREAMED") | {"request_trailer_mode": "SEND"}
     asks = typed(
         "picker",
@@ -95,7 +97,8 @@ def _bootstrap(picker: str, endpoints: Sequence[str]) -> dict[str, Any]:
         metadata_options={"receiving_namespaces": {"untyped": ["envoy.lb"]}},
     )
     router = typed("router", "extensions.filters.http.router.v3.Router")
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "pool", "timeout": "20s"}}
+    retries = {"retry_on": "connect-failure,reset", "num_retries": 2}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "pool", "timeout": "20s", "retry_policy": retries}}
     manager = typed(
         "hcm",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -104,11 +107,11 @@ def _bootstrap(picker: str, endpoints: Sequence[str]) -> dict[str, Any]:
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
     )
     turns = typed("turns", f"extensions.{_LB}.round_robin.v3.RoundRobin")
-    source = {"metadata": {"key": "envoy.lb", "path": [{"key": HEADER}]}}
+    sources = [{"header": HEADER}] if by_header else []
     picked = typed(
         "picked",
         f"extensions.{_LB}.override_host.v3.OverrideHost",
-        override_host_sources=[source],
+        override_host_sources=[*sources, {"metadata": {"key": "envoy.lb", "path": [{"key": HEADER}]}}],
         fallback_policy={"policies": [{"typed_extension_config": turns}]},
     )
     http2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"

@@ -36,6 +36,7 @@ def linkerd(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.apply(*kinds)
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
     yield control_plane
+    control_plane.kubectl("delete", KINDS, "-A", "-l", f"{LABEL}=linkerd")  # there are some where a test failed
     control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=yaml.safe_dump_all(kinds))
 
 

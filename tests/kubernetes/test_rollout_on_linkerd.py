@@ -50,9 +50,12 @@ class Gateway:
         return {ref["name"]: 100 * ref["weight"] // total for ref in refs if ref["weight"]}
 
     def decided(self) -> dict[str, int]:
-        """The same by what processors read in the gateway's ConfigMap."""
-        for name, text in self.get("configmap", "gateway-policies")["data"].items():
-            (self._folder / name).write_text(text)
+        """The same by what processors read in the gateway's ConfigMap; nothing as long as there is none."""
+        for found in self.get("configmaps", "--field-selector=metadata.name=gateway-policies")["items"]:
+            for name, text in found["data"].items():
+                (self._folder / name).write_text(text)
+        if not any(self._folder.iterdir()):
+            return {}
         (chat,) = loader.load([self._folder]).snapshot.policies
         total = sum(version.weight for version in chat.versions)
         return {f"chat-{v.name}": 100 * v.weight // total for v in chat.versions if v.weight}

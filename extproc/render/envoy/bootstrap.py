@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
@@ -23,6 +23,7 @@ __all__ = [
     "bootstrap",
     "discovery_resources",
     "file_discovery_bootstrap",
+    "notes",
 ]
 
 CLUSTERS, LISTENERS, ROUTES_FILE = "clusters.json", "listeners.json", "routes.json"
@@ -53,6 +54,21 @@ def bootstrap(snapshot: Snapshot, options: EnvoyOptions, next_hops: Snapshot | N
     if keys := [static_secret(secret) for secret in secrets(targets) if secret.kind == "credential"]:
         static["secrets"] = keys
     return _base(options) | {"static_resources": static}
+
+
+def notes(snapshot: Snapshot) -> Iterator[str]:
+    """Texts for the user: servers that such an Envoy does not know."""
+    for policy in snapshot.policies:
+        for version in policy.versions:
+            if not version.inference_pool:
+                continue
+            servers = [server for target in snapshot.targets[policy.name, version.name] for server in target.endpoints]
+            first, more = servers[0] if servers else "no server", len(servers) - 1
+            yield (
+                f"policy {policy.name}: the pods of the InferencePool {version.inference_pool} are found in Kubernetes "
+                f"only, by processors that watch it; for {version.name} this Envoy knows {first}"
+                + (f" and {more} more" if more > 0 else "")
+            )
 
 
 _READ_ONLY = ("/ready", "/server_info", "/config_dump", "/clusters", "/listeners", "/stats", "/certs", "/memory")

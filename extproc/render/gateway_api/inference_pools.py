@@ -84,6 +84,13 @@ def _pool(policy: Policy, snapshot: Snapshot, options: GatewayOptions, *, fail_o
         raise SetupError(f"policy {policy.name} picks no servers, which is what pools are for; write picking: {{}}")
     if not policy.selector:
         raise SetupError(f"policy {policy.name}: nothing tells which pods serve it; give spec.selector.matchLabels")
+    for version in policy.versions:
+        if version.inference_pool not in ("", _name(policy)):
+            raise SetupError(
+                f"policy {policy.name}: the InferencePool that is rendered is {_name(policy)}, and the version "
+                f"{version.name} has the pods of {version.inference_pool}, to which the route does not lead; write "
+                f"inferencePool: {{name: {_name(policy)}}}, with matchLabels for those of its pods"
+            )
     if any(target.upstream != PLAIN for target in targets(snapshot)[policy.name]):
         raise SetupError(f"policy {policy.name}: pools have no https://, pathRewrite and credentials")
     service, port = processor_service(options)

@@ -11,7 +11,8 @@ from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
-from extproc.render.istio.destinations import Destination, destinations, entry_host
+from extproc.render.envoy.failover import failover_budget
+from extproc.render.istio.destinations import Destination, destinations, stand_in_tiers, stands_elsewhere_too
 from extproc.render.istio.istio_options import (
     POOL_LABEL,
     VERSION_LABEL,
@@ -23,6 +24,11 @@ from extproc.render.istio.istio_options import (
 from extproc.render.istio.upstreams import client_tls
 
 DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
+STAND_IN_EJECTION = 5
+"""Seconds for which a server is ejected where other pools stand in for its own."""
+
+_PLACES = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
+"""Labels that istiod makes of the parts of a locality."""
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -70,8 +76,8 @@ def _traffic(policy: Policy, options: IstioOptions) -> Doc:
             },
         },
         "loadBalancer": _balancing(policy.load_balancer) | _locality(picks=policy.picking is not None),
-        "outlierDetection": _ejection(50),
-        "retryBudget": _budget(policy, options),
+        "outlierDetection": _ejection(50, seconds=10, interval=2),
+        "retryBudget": _budget(retry_budget(policy), options),
     }
 
 
@@ -92,67 +98,67 @@ def _locality(*, picks: bool) -> Doc:
     return {"localityLbSetting": {"enabled": False}} if picks else {}
 
 
-def _ejection(max_percent: int) -> Doc:
-    """Ejects a server for 10 s when it can't be reached, or answers 502, 503 or 504 five times in a row; other 5xx are
-    often caused by the request. At most ``max_percent`` of the servers are ejected at a time.
+def _ejection(max_percent: int, *, seconds: int, interval: int) -> Doc:
+    """Ejects a server for ``seconds`` when it can't be reached, or answers 502, 503 or 504 five times in a row; other
+    5xx are often caused by the request. Envoy looks every ``interval`` seconds whether an ejection has ended. At most
+    ``max_percent`` of the servers are ejected at a time.
     """
     return {
         "consecutive5xxErrors": 0,
         "consecutiveGatewayErrors": 5,
         "splitExternalLocalOriginErrors": True,
         "consecutiveLocalOriginFailures": 1,
-        "interval": "2s",
-        "baseEjectionTime": "10s",
+        "interval": f"{interval}s",
+        "baseEjectionTime": f"{seconds}s",
         "maxEjectionPercent": max_percent,
     }
 
 
-def _budget(policy: Policy, options: IstioOptions) -> Doc:
+def _budget(budget: Doc, options: IstioOptions) -> Doc:
     """Istio's retry budget: over ten seconds, as Linkerd's, from 1.31 on; before, over active requests."""
-    budget = retry_budget(policy)
     interval = {"budgetInterval": "10s"} if options.since("1.31") else {}
     percent = budget["budget_percent"]["value"]
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
-def _stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
-    """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
-    policy's own targets, and whose servers are all spoken to alike.
+def _order(destination: Destination, snapshot: Snapshot) -> list[str]:
+    """``failoverPriority``: the pool's own endpoints, then those of its zone, of its region, and all others.
+
+    istiod compares labels in their order up to the first that differs. Endpoints of our ServiceEntries have those of
+    their locality; the nodes of a Service's pods may lack them.
     """
-    target = destination.target
-    found = snapshot.targets[target.policy, target.version]
-    places = {pool.locality for t in found if (pool := snapshot.pool_by_name.get(t.pool))} - {""}
-    alike = {(t.upstream, t.server_names(grpc=False), t.server_names(grpc=True)) for t in found}
-    entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
-    return destination.host in entries and len(places) > 1 and len(alike) == 1
+    pool = destination.target.pool
+    first = f"{POOL_LABEL}={pool}"
+    if not stands_elsewhere_too(destination, snapshot):
+        return [first]
+    places = zip(_PLACES, snapshot.pool_by_name[pool].locality.split("/"), strict=False)
+    return [*(f"{label}={place}" for label, place in places if place), first]
 
 
 def _subset(
     destination: Destination, tls: Doc, owner: Policy, inherited: Doc, snapshot: Snapshot, options: IstioOptions
 ) -> Doc:
-    """The subset of a version on a pool. With ``onNoGpu: ignore``, and where pools are in several places, it has all
-    endpoints of the version, and those of the pool have priority: the others get requests when it has no healthy one.
-    Not where the processor picks, which passes over a pool that is down by itself. ``inherited``: how its host
+    """The subset of a version on a pool. Where others stand in for the pool it has all endpoints of the version, and
+    those of the pool have priority: the others get requests when it has no healthy one. ``inherited``: how its host
     balances.
     """
     policy = snapshot.by_name[destination.target.policy]
     labels, traffic = destination.labels, dict(tls)
     if policy.retry_budget != owner.retry_budget:
-        traffic["retryBudget"] = _budget(policy, options)
+        traffic["retryBudget"] = _budget(retry_budget(policy), options)
     picks = policy.picking is not None
     balancer = destination.target.load_balancer
     balancing = _balancing(balancer) | _locality(picks=picks)
     if balancing != inherited:
         traffic["loadBalancer"] = balancing
-    elsewhere = _stands_elsewhere_too(destination, snapshot)
-    stands_in = not picks and (elsewhere or not policy.reject_without_gpu)
-    if stands_in and destination.target.pool and destination.target.version:
+    if stand_in_tiers(destination, snapshot):
         labels = {VERSION_LABEL: destination.target.version}
-        first = f"{POOL_LABEL}={destination.target.pool}"
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
             **_balancing(balancer),
-            "localityLbSetting": {"enabled": True, "failoverPriority": [first]},
+            "localityLbSetting": {"enabled": True, "failoverPriority": _order(destination, snapshot)},
         }
-        traffic["outlierDetection"] = _ejection(100)
+        traffic["outlierDetection"] = _ejection(100, seconds=STAND_IN_EJECTION, interval=1)
+        if not policy.retry_budget:
+            traffic["retryBudget"] = _budget(failover_budget(policy, retry_budget(policy)), options)
     return {"name": destination.subset, "labels": labels, **({"trafficPolicy": traffic} if traffic else {})}

@@ -15,6 +15,7 @@ from collections import Counter
 
 import msgspec
 
+from extproc.policy.locality import by_distance
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
 from extproc.render.envoy.envoy_options import host_port
@@ -109,6 +110,33 @@ def apex_ports(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[int]
         if destination.host == service_host(snapshot.by_name[target.policy], options):
             found[target.policy][destination.port] = None
     return {name: list(ports) for name, ports in found.items()}
+
+
+def stand_in_tiers(destination: Destination, snapshot: Snapshot) -> int:
+    """At how many distances from this pool others of the version answer while it can't: with ``onNoGpu: ignore``, and
+    where pools are in several places. 0 where none does, or the processor picks, which passes over a pool that is down
+    by itself.
+    """
+    target = destination.target
+    policy = snapshot.by_name[target.policy]
+    if policy.picking is not None or not (destination.subset and target.pool and target.version):
+        return 0
+    if not stands_elsewhere_too(destination, snapshot):
+        return 0 if policy.reject_without_gpu else 1
+    others = [each for each in snapshot.targets[target.policy, target.version] if each != target]
+    return len(by_distance(others, snapshot.pool_by_name[target.pool].locality, snapshot.pool_by_name))
+
+
+def stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
+    """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
+    policy's own targets, and whose servers are all spoken to alike.
+    """
+    target = destination.target
+    found = snapshot.targets[target.policy, target.version]
+    places = {pool.locality for t in found if (pool := snapshot.pool_by_name.get(t.pool))} - {""}
+    alike = {(t.upstream, t.server_names(grpc=False), t.server_names(grpc=True)) for t in found}
+    entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
+    return destination.host in entries and len(places) > 1 and len(alike) == 1
 
 
 def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool, grpc: bool) -> Destination:

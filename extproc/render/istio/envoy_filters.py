@@ -45,6 +45,7 @@ from extproc.render.istio.admission import (
     sampled_filter,
 )
 from extproc.render.istio.destinations import apex_ports
+from extproc.render.istio.ejections import ejection_patches
 from extproc.render.istio.istio_options import IstioOptions, manifest, namespace, part_name, part_of, slug
 from extproc.render.istio.picked_servers import picking_patches
 from extproc.render.istio.provenance import METADATA, metadata
@@ -106,7 +107,7 @@ class _Filters:
         """For the ingress gateway."""
         where, _, _ = self._options.gateway.partition("/")
         everyone = catch_all(self._snapshot, self._snapshot.policies)
-        hosts = self._picking("GATEWAY")
+        hosts = self._of_clusters("GATEWAY")
         for host in gateway_hosts(self._snapshot, self._options):
             hosts[host] += self._enable("GATEWAY", {"domainName": host}, everyone)
         patches = [*self._clusters("GATEWAY"), *self._credentials("GATEWAY"), *self._chain("GATEWAY", {})]
@@ -118,7 +119,7 @@ class _Filters:
         patches = [*self._clusters(context), *self._credentials(context)]
         for port in self._ports(snapshot.policies):
             patches += self._chain(context, {"portNumber": port})
-        hosts = self._picking(context)
+        hosts = self._of_clusters(context)
         for host, mine in policies_by_host(self._snapshot, self._options).items():
             for port in self._ports(mine):
                 hosts[host] += self._enable(context, {"name": f"{host}:{port}"}, catch_all(snapshot, mine))
@@ -224,11 +225,12 @@ class _Filters:
     def _credentials(self, context: str) -> list[Doc]:
         return list(credential_patches(self._snapshot, self._options, context))
 
-    def _picking(self, context: str) -> defaultdict[str, list[Doc]]:
-        """By host, the patches by which requests go to the servers that are picked."""
+    def _of_clusters(self, context: str) -> defaultdict[str, list[Doc]]:
+        """By host, the patches by which requests go to the servers that are picked, or come back to those ejected."""
         found = defaultdict(list)
-        for host, patch in picking_patches(self._snapshot, self._options, context):
-            found[host].append(patch)
+        for make in (picking_patches, ejection_patches):
+            for host, patch in make(self._snapshot, self._options, context):
+                found[host].append(patch)
         return found
 
     def _manifests(

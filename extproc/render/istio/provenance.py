@@ -174,7 +174,6 @@ def _endpoints(snapshot: Snapshot, *, grpc: bool) -> Iterator[str]:
         if destination.host == entry_host(policy, grpc=grpc):
             pool = snapshot.pool_by_name.get(target.pool)
             place = f" in {pool.locality}" if pool and pool.locality else ""
-            place += f" of {pool.cluster}" if pool and pool.cluster else ""
             yield f"{name} {' '.join(destination.endpoints)}{place}"
         elif grpc or target.upstream != PLAIN or destination.host != service_host(policy, _DEFAULT_ISTIO):
             yield f"{name} {destination.host}:{destination.port}"

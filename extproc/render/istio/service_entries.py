@@ -17,7 +17,6 @@ from extproc.render.istio.istio_options import (
 
 SERVICE_ENTRY = "ServiceEntry", "networking.istio.io/v1"
 
-_CLUSTER_LABEL = "topology.istio.io/cluster"
 _TLS_MODE_LABEL = "security.istio.io/tlsMode"
 
 
@@ -62,8 +61,6 @@ def _endpoint(
     return {
         "address": host,
         "ports": {port_name: port},
-        "labels": destination.labels
-        | ({_CLUSTER_LABEL: pool.cluster} if pool and pool.cluster else {})
-        | ({_TLS_MODE_LABEL: "istio"} if meshed else {}),
+        "labels": destination.labels | ({_TLS_MODE_LABEL: "istio"} if meshed else {}),
         **({"locality": pool.locality} if pool and pool.locality else {}),
     }

@@ -22,7 +22,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.rewriting import literal
 from extproc.render.envoy.routes import model_only_target, owns_all, unserved_headers, weighted_targets
-from extproc.render.istio.destinations import destinations
+from extproc.render.istio.destinations import destinations, stand_in_tiers
 from extproc.render.istio.istio_options import (
     IstioOptions,
     host_slug,
@@ -213,10 +213,24 @@ class _Routes:
                 **path_rewrite([target for target, _ in shares], grpc=grpc),
                 **self._mirrors(policy, grpc=grpc),
                 **({"headers": {"request": {"remove": removed}}} if removed else {}),
-                "retries": {"attempts": 0} if grpc else _timeouts_and_retries(policy, self._options),
+                "retries": {"attempts": 0} if grpc else self._retries(policy, [target for target, _ in shares]),
             }
             for grpc in (True, False)
         ]
+
+    def _retries(self, policy: Policy, reached: Iterable[Target]) -> Doc:
+        """Retries and the timeout per try. Istio's default retries would repeat prompts. Where other pools stand in for
+        one of those ``reached``, each second retry goes to the next ones, however many servers are not known to be
+        gone (``previous_priorities`` with istiod's ``update_frequency``), and there are enough to reach the farthest.
+
+        No retries where bodies are streamed; Istio has a timeout per try only with retries, so then there is none.
+        """
+        if self._options.body == "streamed":
+            return {"attempts": 0}
+        limit = {"perTryTimeout": seconds(round(policy.timeout, 3))} if policy.timeout is not None else {}
+        tiers = max(stand_in_tiers(self._destinations[False][target], self._snapshot) for target in reached)
+        elsewhere = {"retryRemoteLocalities": True} if tiers else {}
+        return {"attempts": 2 * max(tiers, 1), **limit, "retryOn": _RETRY_ON, **elsewhere}
 
     def _mirrors(self, policy: Policy, *, grpc: bool) -> Doc:
         """Mirrors: a mirror's percentage is divided among its pools by their number of endpoints."""
@@ -229,17 +243,6 @@ class _Routes:
                 share = round(version.mirror * len(pool.target.endpoints) / total, 4)
                 mirrors.append({"destination": pool.reference, "percentage": {"value": share}})
         return {"mirrors": mirrors} if mirrors else {}
-
-
-def _timeouts_and_retries(policy: Policy, options: IstioOptions) -> Doc:
-    """Retries and the timeout per try. Istio's default retries would repeat prompts.
-
-    No retries where bodies are streamed; Istio has a timeout per try only with retries, so then there is none.
-    """
-    if options.body == "streamed":
-        return {"attempts": 0}
-    limit = {"perTryTimeout": seconds(round(policy.timeout, 3))} if policy.timeout is not None else {}
-    return {"attempts": 2, **limit, "retryOn": _RETRY_ON}
 
 
 def _matches(owned: Iterable[Doc]) -> Doc:

@@ -39,11 +39,11 @@ def printed(rows: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> l
     return [line.split() for line in (head, *lines)]
 
 
-def test_how_many_wait_is_told_where_somebody_does() -> None:
-    first, second = ([one | {"queued": count} for one in (A, B)] for count in (3, 2))
+def test_how_many_wait_is_told_once_where_somebody_does() -> None:
+    first, second = ([one | {"queued": count} for one in (A, B, row("c:1", version="v2"))] for count in (3, 2))
     columns = {str(column.header): list(map(str, column.cells)) for column in table(merge([first, second])).columns}
-    assert columns["QUEUED"] == ["5", "5"]
-    assert "QUEUED" not in [column.header for column in table(merge([[A]])).columns]
+    assert columns["QUEUED"] == ["5", "", "5"]
+    assert "QUEUED" not in [column.header for column in table(merge([[A, B]])).columns]
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:

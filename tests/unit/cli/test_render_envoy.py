@@ -97,6 +97,21 @@ def test_no_access_log_but_the_processors(path: str, capsys: pytest.CaptureFixtu
     assert ours["name"] == "envoy.access_loggers.http_grpc"
 
 
+def test_pods_of_inference_pools_are_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "policy.yaml"
+    versions = (
+        "[{name: v1, weight: 1, inferencePool: {name: llama}}, {name: v2, weight: 1, endpoints: ['10.0.0.1:80']}]"
+    )
+    path.write_text(policy(f"models: [llama]\nhost: chat\nport: 80\nversions: {versions}"))
+    assert main(["render", "envoy", "-f", str(path)]) == 0
+    (note,) = capsys.readouterr().err.splitlines()
+    assert "pods of the InferencePool llama are found in Kubernetes only" in note
+    assert note.endswith("for v1 this Envoy knows chat:80")
+    path.write_text(policy("models: [llama]\nhost: chat"))
+    assert main(["render", "envoy", "-f", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_bad_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--processor: 'h' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--processor", "h")
     assert "--listen: ':80' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--listen", ":80")

@@ -15,6 +15,7 @@ import pytest
 
 from extproc.demo.toy_model import Faults, ToyModel, serve
 from extproc.errors import SetupError
+from extproc.policy.metrics_page import PageLoad, read_page
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 3}
 
@@ -54,6 +55,47 @@ def test_the_first_token_can_be_late() -> None:
     assert ToyModel(["m"], "v7", Faults(delay=2.0)).pace.first_token > 2.0
 
 
+def test_its_page_tells_what_it_does() -> None:
+    """One slot: the second request waits, and reads nothing of a prompt that the first one had."""
+    asyncio.run(_page_tells())
+
+
+async def _page_tells() -> None:
+    go_on, thought = asyncio.Semaphore(0), list[float]()
+    prompt = {"role": "user", "content": "y" * 20_000}
+
+    async def think(seconds: float) -> None:
+        thought.append(seconds)
+        await go_on.acquire()
+
+    async with ToyModel(["m"], "v7", slots=1).running() as server, aiohttp.ClientSession() as session:
+        server.think = think  # type: ignore[method-assign]
+        asked = {**ASKED, "messages": [prompt], "stream": True, "max_tokens": 1}
+
+        async def ask_it() -> int:
+            async with session.post(f"http://{server.endpoint}/v1/chat/completions", json=asked) as answer:
+                await answer.read()
+                return answer.status
+
+        async def load() -> PageLoad:
+            async with session.get(f"http://{server.endpoint}/metrics") as answer:
+                assert answer.content_type == "text/plain"
+                return read_page("vllm", await answer.read())
+
+        both = [asyncio.create_task(ask_it()) for _ in range(2)]
+        found = await load()
+        while found.waiting != 1:
+            found = await load()
+        assert (found.running, found.block_size, found.adapters, found.loading) == (1, 16, frozenset(), frozenset())
+        assert found.cache == pytest.approx(20_000 / (256 << 10), abs=0.001)
+        for _ in both:
+            go_on.release()
+        assert await asyncio.gather(*both) == [200, 200]
+        found = await load()
+        assert (found.waiting, found.running, found.cache) == (0, 0, 0)
+    assert thought == [pytest.approx(1.06, abs=0.005), pytest.approx(0.06, abs=0.005)]
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -61,7 +103,7 @@ def test_a_port_that_is_taken() -> None:
             SetupError,
             match=rf"cannot listen on 127.0.0.1:{port} \(--port\): Address already in use; .+ with --port",
         ):
-            serve(port, "v1", ["m"], Faults())
+            serve(port, "v1", ["m"], Faults(), 1)
 
 
 def test_it_serves_until_a_signal() -> None:

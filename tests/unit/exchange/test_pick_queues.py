@@ -98,9 +98,34 @@ def test_no_more_wait_than_may() -> None:
     assert urgent.waits
     assert process.look() == [second]
     assert second.refused == (429, "queue_full")
-    assert second.notes == (["shed"], ["queue_full"])
+    assert second.notes == (["shed"], ["evicted"])
     process.say(A=0, B=0)
     assert process.look() == [urgent, first]
+
+
+def test_who_had_to_make_room_and_leaves_at_once_is_counted_as_that() -> None:
+    process = busy(max_queue=1)
+    first, urgent = process.ask(), process.ask("chat")
+    first.leave()
+    assert first.notes == ([], ["evicted"])
+    assert process.look() == []
+    process.say(A=0)
+    assert process.look() == [urgent]
+
+
+def test_a_bound_that_becomes_lower_holds_at_once() -> None:
+    process = busy(max_queue=9)
+    ann = [process.ask(user="ann") for _ in range(4)]
+    bob, urgent = process.ask(user="bob"), process.ask("chat")
+    process.reload(snapshot(max_queue=3))
+    assert process.look() == ann[:0:-1], "of the least priority, of who has most of them, the youngest"
+    assert [one.refused for one in ann[1:]] == [(429, "queue_full")] * 3
+    assert [one.notes for one in ann[1:]] == [(["shed"], ["evicted"])] * 3
+    assert process.picks.queues.waiting() == {("chat", "v1", ""): 3}
+    process.say(A=0, B=0)
+    assert process.look() == [urgent, ann[0]]
+    process.say(A=0)
+    assert process.look() == [bob]
 
 
 def test_nobody_waits_longer_than_the_proxy() -> None:
@@ -273,7 +298,8 @@ class AnyUse(RuleBasedStateMachine):
         assert bool(queues.by_cluster or dropped) <= bool(self.process.due), "somebody looks"
         for one in self.asked:
             picks, waits = one.notes
-            assert len(picks) == (not one.waits and waits != ["client_left"]), (picks, waits)
+            assert len(picks) <= (not one.waits)
+            assert picks or one.waits or one in self.left, "everybody else is told something"
             assert len(waits) <= 1
             if one.endpoints:
                 assert set(one.endpoints) <= set(ADDRESSES) or one.endpoints == [""]

@@ -54,6 +54,8 @@ class FakeApi:
         """Sent to every request instead of what it asks for."""
         self.missing: set[str] = set()
         """Kinds that it does not have."""
+        self.forbidden: set[tuple[str, str]] = set()
+        """Namespaces and plurals of kinds that may not be read there."""
         self.requests: list[tuple[str, dict[str, str]]] = []
         """Paths and parameters as they came."""
         self._objects: dict[str, dict[tuple[str, str], Object]] = defaultdict(dict)
@@ -147,6 +149,8 @@ class FakeApi:
         path = url.path.replace(f"/namespaces/{namespace}", "")
         if self.answer is not None:
             _send(handler, *self.answer)
+        elif (namespace, path.rpartition("/")[2]) in self.forbidden:
+            _send(handler, 403, b'{"message": "may not list"}')
         elif path in {PATHS[kind] for kind in self.missing}:
             _send(handler, 404, b"404 page not found")
         elif "watch" in parameters:

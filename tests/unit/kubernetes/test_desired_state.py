@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -85,6 +86,28 @@ def test_without_its_weights_those_in_force_stay(cluster: ClusterView) -> None:
     assert found.in_force[CHAT].spec["versions"] == force["versions"]
     message = "the HTTPRoute chat has no weights for chat-primary and chat-canary; those in force stay"
     assert found.told[CHAT].missing == (("WeightsNotFound", message),)
+
+
+def spoiled(spec: Any) -> Iterator[Any]:
+    """``spec`` with something else in each place of it."""
+    yield from (None, True, 5, -1.5, "x", [], ["v1"], [[]], {}, {"v1": []})
+    if isinstance(spec, dict):
+        yield from (spec | {name: other} for name, value in spec.items() for other in spoiled(value))
+    elif isinstance(spec, list):
+        yield from ([*spec[:at], other, *spec[at + 1 :]] for at, one in enumerate(spec) for other in spoiled(one))
+
+
+ROLLED_OUT = {"to": "v2", "steps": [5, 100], "guards": [{"metric": "errors", "max": "1%"}]}
+
+
+@pytest.mark.parametrize("more", [{"weightsFrom": FROM}, {"rollout": ROLLED_OUT}], ids=lambda more: next(iter(more)))
+def test_a_spec_that_is_wrong_in_any_place_is_its_own_fault(more: dict[str, Any]) -> None:
+    """The CRD refuses most of it; an older one in the cluster, or a file, does not."""
+    other, whole = policy("other", versions=TWO), {"versions": TWO, **more}
+    for name, value in whole.items():
+        for wrong in spoiled(value):
+            found = taken(policy(**{**whole, name: wrong}), other, cluster=routed(70, 30))
+            assert found.in_force[Key("ModelInferencePolicy", "ai", "other")].spec == other["spec"]
 
 
 def test_a_spec_is_in_force_as_it_is_where_all_is_there() -> None:

@@ -278,6 +278,11 @@ def test_pools_are_policies_once_they_are_there(fake_api: FakeApi, start: Start,
     fake_api.put(pod(1))
     source = start(namespaces=None, pools=WantedPools(("ai/llama",)))
     until(lambda: "InferencePool ai/llama" in source.unready)
+    # Nor is it ready by one that is there and can't be read.
+    unreadable = pool()
+    del unreadable["spec"]["targetPorts"]
+    fake_api.put(unreadable)
+    until(lambda: source.unready.endswith("InferencePool ai/llama: Object missing required field `targetPorts`"))
     assert source.snapshot.generation == 0
     fake_api.put(pool())
     assert told.get(timeout=10) == (True, [])
@@ -290,6 +295,18 @@ def test_pools_are_policies_once_they_are_there(fake_api: FakeApi, start: Start,
     assert told.get(timeout=10) == (False, ["is not there, and its endpoints are to be picked"])
     assert [problem.file for problem in source.problems] == ["InferencePool ai/llama"]
     assert source.unready == "", "it has been ready: requests that come now get what nobody owns"
+
+
+@pytest.mark.parametrize("kind", ["inferencepools", "pods", "inferenceobjectives"])
+def test_a_pool_is_not_ready_while_something_of_it_may_not_be_read(kind: str, fake_api: FakeApi, start: Start) -> None:
+    fake_api.put(pool(), pod(1), pool("other", namespace="team"))
+    fake_api.forbidden = {("team", kind)}
+    source = start(namespaces=None, pools=WantedPools(("ai/llama", "team/other")))
+    until(lambda: "403" in source.unready)
+    until(lambda: len([1 for path, _ in fake_api.requests if path.endswith(f"/team/{kind}")]) > 2)
+    assert source.snapshot.generation == 0
+    fake_api.forbidden = set()
+    until(lambda: not source.unready)
 
 
 def test_policies_and_pools_together_and_what_is_kept_of_them(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
+import yaml
 
 from extproc.kubernetes import route_watches
 from extproc.kubernetes.api import Object
@@ -51,14 +53,35 @@ def test_routes_beside_the_policies_are_followed_and_let_go(fake_api: FakeApi) -
     asyncio.run(follow())
 
 
-def test_kinds_that_are_not_there_hold_up_little(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route_watches, "FIRST_LIST", 0.05)
+def test_kinds_that_are_not_there_hold_nothing_up(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route_watches, "FIRST_LIST", 600)
     fake_api.answer = (404, b"{}")
 
     async def follow() -> list[Object]:
         watches = RouteWatches(lambda: None)
-        found = await watches.follow([policy(httpRoute="chat")])
+        async with asyncio.timeout(30):
+            found = await watches.follow([policy(httpRoute="chat"), policy("other", virtualService="chat")])
         await watches.stop()
         return found
 
     assert asyncio.run(follow()) == []
+
+
+def test_a_silent_server_is_waited_for_once(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names a route in one more namespace does not hold up the others again."""
+    monkeypatch.setattr(route_watches, "FIRST_LIST", 0.05)
+    silent = socket.create_server(("127.0.0.1", 0))
+    kubeconfig = yaml.safe_load(fake_api.kubeconfig.read_text())
+    kubeconfig["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    fake_api.kubeconfig.write_text(yaml.safe_dump(kubeconfig))
+
+    async def follow() -> None:
+        watches = RouteWatches(lambda: None)
+        assert await watches.follow([policy(httpRoute="chat")]) == []
+        monkeypatch.setattr(route_watches, "FIRST_LIST", 600)
+        async with asyncio.timeout(30):
+            assert await watches.follow([policy(httpRoute="chat"), policy("other", httpRoute="chat")]) == []
+        await watches.stop()
+
+    with silent:
+        asyncio.run(follow())

@@ -70,16 +70,41 @@ def test_all_labels_of_an_endpoint_that_nothing_reads_are_named_at_once() -> Non
     assert (found.path, found.message) == ("spec.endpoints[0].labels.gpu", "nothing reads the labels gpu, zone")
 
 
+def placed(label: str, place: str) -> dict[str, Any]:
+    """An endpoint with a label that nothing else is said of."""
+    return {"address": "10.0.0.1", "labels": {label: place}}
+
+
+APART = (endpoint(network="east"), endpoint(network="west"))
+
+
 def test_places() -> None:
-    assert codes(entry(endpoint(), endpoint())) == ["AIM502"]
-    assert codes(entry(endpoint())) == []
-    assert codes(entry(endpoint(), endpoint(locality="eu/1"))) == []
+    assert codes(entry(*APART)) == ["AIM502"]
+    assert codes(entry(endpoint(), endpoint(network="west"))) == ["AIM502"]
+    assert codes(entry(*APART[:1])) == []
+    assert codes(entry(*APART, endpoint(locality="eu/1"))) == []
+    assert codes(entry(endpoint(), endpoint())) == [], "nothing says that they are apart"
+    assert codes(entry(*(endpoint("version", network="east") for _ in range(2)))) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "found"),
+    [
+        ("topology.kubernetes.io/zone", ["AIM502"]),
+        ("topology.istio.io/cluster", ["AIM502"]),
+        ("istio-locality", ["AIM502"]),
+        ("version", []),
+    ],
+)
+def test_labels_that_tell_of_places(label: str, found: list[str]) -> None:
+    assert codes(entry(placed(label, "a"), placed(label, "b"))) == found
+    assert codes(entry(placed(label, "a"), placed(label, "a"))) == []
 
 
 @pytest.mark.parametrize(("enabled", "found"), [(False, []), (True, ["AIM502"])])
 def test_places_that_do_not_count(*, enabled: bool, found: list[str]) -> None:
     balancer = {"localityLbSetting": {"enabled": enabled}}
-    assert codes(entry(endpoint(), endpoint()) + rule(trafficPolicy={"loadBalancer": balancer})) == found
+    assert codes(entry(*APART) + rule(trafficPolicy={"loadBalancer": balancer})) == found
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from extproc.policy.breaker import (
     CLOSED,
     EJECTED,
     EJECTION,
-    FIRST_BLOCK,
     MAX_EJECTION,
     MAX_HOLD,
     PENDING,
@@ -22,6 +21,7 @@ from extproc.policy.breaker import (
     InFlight,
 )
 from extproc.policy.circuit_breaker import CircuitBreaker
+from extproc.policy.usual_time import FIRST_BLOCK
 
 from .simulated_server import SimulatedServer, p95
 
@@ -242,7 +242,7 @@ def test_bounds_that_change_hold_at_once() -> None:
     breaker = learned()
     for _ in range(MOST):
         breaker.begin(1.0)
-    breaker.bounds = CircuitBreaker(1, 3)
+    breaker.set_bounds(CircuitBreaker(1, 3))
     assert breaker.limit == 3
-    breaker.bounds = CircuitBreaker(20, 30)
+    breaker.set_bounds(CircuitBreaker(20, 30))
     assert breaker.limit == 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.target import NOWHERE, Target, listed_by_both
+from extproc.policy.target import NOWHERE, Target, listed_by_both, vacant_clusters
 from extproc.policy.upstream import Tls, Upstream
 
 
@@ -57,3 +57,6 @@ def test_where_nobody_is_there_are_no_servers() -> None:
     assert (nobody.present(grpc=False), nobody.present(grpc=True)) == ((), ("a:81",))
     assert nobody.servers(grpc=False) == (NOWHERE,)
     assert Target("chat", "v1", "", ("a:80", NOWHERE)).present(grpc=False) == ("a:80", NOWHERE)
+    gone = Target("chat", "v2", "west", (NOWHERE,)), Target("chat", "v3", "", ("a:80",), grpc_endpoints=(NOWHERE,))
+    assert vacant_clusters([nobody, *gone]) == {"chat/v1", "chat/v2/west", "chat/v3#grpc"}
+    assert vacant_clusters([Target("chat", "v1", "", ("a:80",))]) == frozenset()

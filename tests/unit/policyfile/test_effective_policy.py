@@ -83,6 +83,7 @@ def test_everything_is_shown() -> None:
                         "mirror": None,
                         "gpuPools": None,
                         "loadBalancer": HASH,
+                        "inferencePool": None,
                     },
                     {
                         "name": "v2",
@@ -98,6 +99,7 @@ def test_everything_is_shown() -> None:
                         "mirror": None,
                         "gpuPools": ["a100-west"],
                         "loadBalancer": None,
+                        "inferencePool": None,
                     },
                     {
                         "name": "v3",
@@ -111,6 +113,7 @@ def test_everything_is_shown() -> None:
                         "mirror": 5,
                         "gpuPools": None,
                         "loadBalancer": None,
+                        "inferencePool": None,
                     },
                 ],
                 "default": "v1",

@@ -122,17 +122,21 @@ def test_it_tells_what_is_down_and_what_is_back(listening: socket.socket, caplog
     ]
 
 
-def test_a_version_without_servers_is_down(listening: socket.socket) -> None:
+def test_a_version_without_servers_is_down_by_the_policies_alone(
+    listening: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
     versions = Version("v1", 1, (address(listening),)), Version("v2", 1, (NOWHERE,))
     snapshot, loads = Snapshot((Policy("p", versions=versions),)), PoolLoads()
     feed = ReachabilityFeed(lambda: snapshot, loads, Metrics().count_error, interval=0.01)
     feed.start()
     try:
-        until(lambda: loads.down == {"p/v2"})
-        assert feed.up == {("p", "v1", ""): 1, ("p", "v2", ""): 0}
+        until(lambda: feed.up == {("p", "v1", ""): 1, ("p", "v2", ""): 0})
         assert not loads.unreachable
+        assert not loads.down
+        assert snapshot.vacant == {"p/v2"}
     finally:
         feed.stop()
+    assert "p/v2 is down" in caplog.text
 
 
 def test_ports_for_grpc_are_down_for_themselves(listening: socket.socket) -> None:

@@ -22,6 +22,7 @@ from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.picking import Picking, Saturation
 from extproc.policy.pool_load import PoolLoads
 from extproc.policy.snapshot import Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from extproc.serve.endpoint_picks import EndpointPicks
 from extproc.serve.open_streams import OpenStreams
 from extproc.serve.servicer import ProcessHandler, handler_factory
@@ -322,9 +323,10 @@ def hold(queue: Queue, body: bytes, streams: OpenStreams, ended: Callable[[Abort
 
 def test_an_unpacked_body_counts_as_held_while_its_request_waits(queue: Queue) -> None:
     streams, ended = OpenStreams(queue.metrics, 8, max_held_bytes=300_000), list[Abort]()
-    for number in range(2):
+    for _ in range(2):
         hold(queue, b'{"model": "llama", "prompt": "%s"}' % (b"x" * 200_000), streams, ended.append)
-        assert queue.waiting == number + 1
+        assert queue.waiting == 1
+    assert (queue.ended("evicted"), queue.ended("client_left")) == (1, None)
     assert [abort.code for abort in ended] == [StatusCode.RESOURCE_EXHAUSTED], "there is room for one"
 
 
@@ -371,3 +373,14 @@ def test_a_bug_of_ours_ends_one_that_waited(
         until(lambda: queue.metrics.streams == 0)
         assert "ZeroDivisionError" in caplog.text
         assert len(list(queue.ask_at_once(server))) == 1
+
+
+def test_a_version_without_servers_is_left_at_once(metrics: Metrics) -> None:
+    """By the policies: nobody has looked for its servers."""
+    versions = Version("v1", 1, ("10.0.0.1:80",)), Version("v2", 1, (NOWHERE,))
+    snapshot = Snapshot((Policy("llama", models=("llama",), versions=versions),))
+    with running({PROCESS: handler_factory(lambda: snapshot, metrics)}) as server:
+        for _ in range(20):
+            replies = b"".join(server.open(PROCESS)(iter([head(), BODY])))
+            assert b"v1" in replies
+            assert b"v2" not in replies

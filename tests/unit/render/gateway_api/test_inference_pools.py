@@ -85,7 +85,7 @@ def test_ports_are_those_that_can_be_picked() -> None:
     several = Version("v1", 1, ("10.0.0.1:8001", "10.0.0.1:8002"), grpc_endpoints=("10.0.0.1:9000",))
     pool, _ = rendered(policy(versions=(several,)))
     assert [port["number"] for port in pool["spec"]["targetPorts"]] == [8001, 8002, 9000]
-    pool, _ = rendered(policy(versions=(Version("v1"),), port=80))
+    pool, _ = rendered(policy(versions=(Version("v1", inference_pool="chat"),), port=80))
     assert [port["number"] for port in pool["spec"]["targetPorts"]] == [80]
 
 
@@ -110,6 +110,11 @@ def test_another_picker(processor: str, name: str) -> None:
             "no pod of a pool is at 127.0.0.1:81",
         ),
         (policy(selector=()), PICKER, "nothing tells which pods"),
+        (
+            policy(versions=(Version("v1", inference_pool="chat"), Version("v2", inference_pool="llama"))),
+            PICKER,
+            "that is rendered is chat, and the version v2 has the pods of llama",
+        ),
         (policy(versions=(Version("v1", upstream=Upstream(Tls())),)), PICKER, "pools have no https://"),
         (policy(), "p.other.svc.cluster.local:1", "in its own namespace"),
         (policy(), "10.0.0.1:1", "is no Service"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from extproc.policy.gpu import Requirement
@@ -113,8 +115,46 @@ def test_pools_in_other_places_stand_in_where_they_are_listed(
         return
     assert west["labels"] == {"version": "v1"}
     setting = west["trafficPolicy"]["loadBalancer"]["localityLbSetting"]
-    assert setting == {"enabled": True, "failoverPriority": ["ai.istio.io/gpu-pool=west"]}
+    order = ["topology.kubernetes.io/region=us-west1", "ai.istio.io/gpu-pool=west"]
+    assert setting == {"enabled": True, "failoverPriority": order}
     assert west["trafficPolicy"]["outlierDetection"]["maxEjectionPercent"] == 100
+
+
+def elsewhere(*places: str, **more: Any) -> Doc:
+    """The subset of the first of pools in these places."""
+    names = [f"pool-{number}" for number in range(len(places))]
+    pools = tuple(
+        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place) for name, place in zip(names, places, strict=True)
+    )
+    chosen = policy(versions=(Version("v1"),), gpu=Requirement("a100"), **more)
+    return by_name(destination_rules(Snapshot((chosen,), pools), DEFAULT)[0]["spec"]["subsets"])["v1-pool-0"]
+
+
+def test_stand_ins_are_those_of_the_zone_then_of_the_region() -> None:
+    setting = elsewhere("us-west1/a/rack-1", "us-east1/b")["trafficPolicy"]["loadBalancer"]["localityLbSetting"]
+    assert setting["failoverPriority"] == [
+        "topology.kubernetes.io/region=us-west1",
+        "topology.kubernetes.io/zone=a",
+        "topology.istio.io/subzone=rack-1",
+        "ai.istio.io/gpu-pool=pool-0",
+    ]
+
+
+def test_a_pool_without_a_place_stands_before_all_others() -> None:
+    setting = elsewhere("", "us-east1", "us-west1")["trafficPolicy"]["loadBalancer"]["localityLbSetting"]
+    assert setting["failoverPriority"] == ["ai.istio.io/gpu-pool=pool-0"]
+
+
+def test_every_request_may_leave_a_pool_that_is_gone_unless_the_policy_has_a_budget() -> None:
+    places = "us-west1", "us-east1"
+    assert elsewhere(*places)["trafficPolicy"]["retryBudget"] == {"percent": 100.0, "minRetryConcurrency": 100}
+    assert "retryBudget" not in elsewhere(*places, retry_budget=RetryBudget(0.1, 1))["trafficPolicy"], "the host's"
+
+
+def test_a_pool_with_stand_ins_is_tried_again_after_five_seconds() -> None:
+    ejection = elsewhere("us-west1", "us-east1")["trafficPolicy"]["outlierDetection"]
+    assert (ejection["baseEjectionTime"], ejection["interval"]) == ("5s", "1s")
+    assert rule(PLAIN)["trafficPolicy"]["outlierDetection"]["baseEjectionTime"] == "10s"
 
 
 def test_a_pool_is_a_label() -> None:

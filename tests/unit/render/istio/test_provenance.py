@@ -106,6 +106,7 @@ VERSION: dict[str, tuple[Any, ...]] = {
     ),
     "grpc_endpoints": (("10.0.0.1:81",), ("chat:81",), ("other.ai.svc:81",)),
     "load_balancer": (LoadBalancer("roundRobin"), LoadBalancer("consistentHash", "x-user"), LEAST_REQUEST),
+    "inference_pool": ("llama",),
 }
 POOL: dict[str, tuple[Any, ...]] = {
     "name": ("east",),

@@ -156,6 +156,23 @@ def test_timeouts_and_retries(
     assert "timeout" not in route
 
 
+@pytest.mark.parametrize(
+    ("places", "attempts"),
+    [
+        (("", "us-east1"), 2),
+        (("us-west1/a", "us-west1/a"), 2),
+        (("us-west1/a", "us-east1"), 2),
+        (("us-west1/a", "us-west1/b", "us-east1"), 4),
+    ],
+)
+def test_retries_reach_the_farthest_pool_that_stands_in(places: tuple[str, ...], attempts: int) -> None:
+    pools = tuple(GpuPool(f"p{n}", A100, (f"10.0.0.{n}:80",), place) for n, place in enumerate(places))
+    found = routes(Snapshot(POOLED.policies, pools))
+    leaves = len({*places} - {""}) > 1
+    assert found["chat-v1-p0"]["retries"]["attempts"] == attempts
+    assert all(("retryRemoteLocalities" in route["retries"]) is leaves for route in found.values())
+
+
 def test_weights_fit_into_a_route() -> None:
     huge = policy(versions=(Version("a", 3 << 40, ("a.ai.svc:1",)), Version("b", 1 << 40, ("b.ai.svc:1",))))
     first, second = (one["weight"] for one in routes(Snapshot((huge,)))["chat-default"]["route"])
