@@ -278,19 +278,16 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
         own = version.endpoints or (f"{policy.host}:{policy.port}",)
+        pools: Sequence[GpuPool] = self.pools if policy.gpu else ()
         if version.gpu_pools is not None:
-            pools: Sequence[GpuPool] = [self.pool_by_name[n] for n in version.gpu_pools if n in self.pool_by_name]
-        else:
-            pools = self.pools if policy.gpu else ()
+            pools = [self.pool_by_name[name] for name in version.gpu_pools if name in self.pool_by_name]
         pools = [pool for pool in pools if pool.is_open_to(policy.namespace)]
         balancer = version.load_balancer or policy.load_balancer
         plain = Target(policy.name, version.name, "", own, version.upstream, version.grpc_endpoints, balancer)
         if not pools:
             return [plain]
         targets = []
-        for pool in pools:
-            if policy.gpu and not satisfies(pool.gpu, policy.gpu):
-                continue
+        for pool in (p for p in pools if not policy.gpu or satisfies(p.gpu, policy.gpu)):
             listed = version.endpoints or pool.endpoints
             endpoints = listed_by_both(version.endpoints, pool.endpoints) if listed else own
             if endpoints:
