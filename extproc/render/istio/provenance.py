@@ -113,7 +113,12 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
-    pooled = {name: any(t.pool and t.version for t in found) for name, found in targets(snapshot).items()}
+    stood_in = {
+        target.policy
+        for grpc in (False, True)
+        for target, destination in destinations(snapshot, _DEFAULT_ISTIO, grpc=grpc).items()
+        if destination.tiers
+    }
     return {
         "hosts": [
             f"{p.name} {p.namespace or '-'} {service_host(p, _DEFAULT_ISTIO)}:{p.port}" for p in snapshot.policies
@@ -128,7 +133,7 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "settings": [*_settings(snapshot)],
         "limits": [
             f"maxBody {snapshot.body_limit}",
-            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=pooled[policy.name])),
+            *(limit for policy in snapshot.policies for limit in _limits(policy, stood_in=policy.name in stood_in)),
             *(limit for found in targets(snapshot).values() for target in found for limit in _balancing(target)),
         ],
         WEIGHTS: [
@@ -196,15 +201,15 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
         yield "modelRewrite"
 
 
-def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
-    """``pooled``: some version is on a GPU pool, so ``onNoGpu`` matters."""
+def _limits(policy: Policy, *, stood_in: bool) -> Iterator[str]:
+    """``stood_in``: others answer while some pool can't, for which ``onNoGpu`` may be the reason."""
     if policy.timeout is not None:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)
     yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
     if policy.picking is not None:
         yield f"{policy.name} picking"
-    elif pooled and not policy.reject_without_gpu:
+    elif stood_in and not policy.reject_without_gpu:
         yield f"{policy.name} onNoGpu ignore"
 
 
