@@ -114,6 +114,7 @@ GATEWAY = {
 }
 
 
+_KIND = "type.googleapis.com/envoy.config"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 
 
@@ -139,9 +140,6 @@ def _routes_of_the_gateway() -> list[str]:
         warnings.simplefilter("ignore", DeprecationWarning)  # istiod's own fields
         hosts = RouteConfiguration.parse(resource).virtual_hosts
     return [route.name for host in hosts if "llm.example.com" in host.domains for route in host.routes]
-
-
-_KIND = "type.googleapis.com/envoy.config"
 
 
 def _node(kind: str, namespace: str, labels: dict[str, str]) -> Node:
@@ -173,7 +171,6 @@ def test_requests_for_a_pool_go_to_no_other_first(mesh: ControlPlane, server: st
     rendered = documents(Snapshot(POOLED.policies, pools), IstioOptions(proxies=("sidecar",), namespace="ai"))
     mesh.apply(*rendered)
     until(lambda: _first("v1-west"), 60, pause=0.2)
-    print(server, {pool: _first(f"v1-{pool}") for pool in PLACES})
     for pool, place in PLACES.items():
         assert _first(f"v1-{pool}") == {place}
     mesh.kubectl("delete", "-f", "-", input=yaml.safe_dump_all(rendered))
