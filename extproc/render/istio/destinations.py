@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
@@ -101,7 +102,11 @@ def destinations(snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> di
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((destination.host, destination.subset) for destination in found.values())
     found = {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
-    return found | _with_stand_ins(found, snapshot)
+    if not grpc:
+        return found | _with_stand_ins(found, snapshot)
+    other = destinations(snapshot, options, grpc=False)
+    as_others = {target: p for target, p in other.items() if found[target] == replace(p, order=(), tiers=0)}
+    return found | _with_stand_ins({t: p for t, p in found.items() if t not in as_others}, snapshot) | as_others
 
 
 def targets_by_cluster(snapshot: Snapshot, options: IstioOptions) -> dict[str, tuple[Target, ...]]:
@@ -175,7 +180,7 @@ _Place: TypeAlias = tuple[tuple[str, str], ...]
 def _stood_in(destination: Destination, place: _Place, tiers: int) -> Destination:
     """istiod compares labels in their order up to the first that differs."""
     labels = *place, (POOL_LABEL, destination.target.pool)
-    return msgspec.structs.replace(destination, order=tuple(map("=".join, labels)), tiers=tiers)
+    return replace(destination, order=tuple(map("=".join, labels)), tiers=tiers)
 
 
 def _place(locality: str) -> _Place:
@@ -197,7 +202,7 @@ def _destination(policy: Policy, target: Target, options: IstioOptions, *, share
     own = servers == (f"{policy.host}:{policy.port}",)
     host, port = (policy.host, policy.port) if own else host_port(servers[0])
     if len(servers) == 1 and not tls:
-        service, apex = service_host(msgspec.structs.replace(policy, host=host), options), service_host(policy, options)
+        service, apex = service_host(replace(policy, host=host), options), service_host(policy, options)
         if own or (grpc and service == apex):
             subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
             return Destination(target, servers, apex, port, subset)
@@ -209,4 +214,4 @@ def _destination(policy: Policy, target: Target, options: IstioOptions, *, share
 
 def _distinct(destination: Destination) -> Destination:
     target = destination.target
-    return msgspec.structs.replace(destination, subset=slug(target.policy, target.version, target.pool, digested=True))
+    return replace(destination, subset=slug(target.policy, target.version, target.pool, digested=True))

@@ -244,3 +244,16 @@ def test_one_name_has_all_of_an_entry_resolved() -> None:
     (entry,) = service_entries(snapshot, IstioOptions())
     assert entry["spec"]["resolution"] == "DNS"
     assert {d.tiers for d in destinations(snapshot, IstioOptions(), grpc=False).values()} == {0}
+
+
+def test_calls_of_grpc_that_go_where_others_go_have_the_same_stand_ins() -> None:
+    """One with names has gRPC elsewhere: the entry is resolved all the same."""
+    servers = {"us": ("10.0.0.1:80", ""), "eu": ("10.0.0.2:80", ""), "ap": ("m.example.com:80", "10.0.0.3:81")}
+    pools = tuple(
+        GpuPool(place, A100, (server,), place, grpc_endpoints=(grpc,) if grpc else ())
+        for place, (server, grpc) in servers.items()
+    )
+    snapshot = Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools)
+    found = [destinations(snapshot, IstioOptions(), grpc=grpc).values() for grpc in (False, True)]
+    assert [[destination.tiers for destination in each] for each in found] == [[0, 0, 0], [0, 0, 0]]
+    assert [destination.host for destination in found[1]] == [ENTRY, ENTRY, f"grpc.{ENTRY}"]
