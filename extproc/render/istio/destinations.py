@@ -136,13 +136,14 @@ def _with_stand_ins(found: Mapping[Target, Destination], snapshot: Snapshot) -> 
     the policy's own targets, those whose servers are all spoken to alike. There istiod gives no subset priorities where
     names are resolved (``buildSubsetCluster``): each pool then has its own servers alone.
     """
-    entries = {entry_host(policy, grpc=grpc) for policy in snapshot.policies for grpc in (False, True)}
-    listed = ((d.host, server) for d in found.values() if d.host in entries for server in d.endpoints)
-    resolved = {host for host, server in listed if not is_ip(host_port(server)[0])}
     of_subsets: dict[tuple[str, str, str], list[Destination]] = {}
     for target, destination in found.items():
         if destination.subset and target.pool and target.version and not snapshot.by_name[target.policy].picking:
             of_subsets.setdefault((target.policy, target.version, destination.host), []).append(destination)
+    owners = [snapshot.by_name[name] for name, _, _ in of_subsets]
+    entries = {entry_host(policy, grpc=grpc) for policy in owners for grpc in (False, True)}
+    listed = ((d.host, server) for d in found.values() if d.host in entries for server in d.endpoints)
+    resolved = {host for host, server in listed if not is_ip(host_port(server)[0])}
     stood_in: dict[Target, Destination] = {}
     for (name, _, host), alike in of_subsets.items():
         policy = snapshot.by_name[name]
