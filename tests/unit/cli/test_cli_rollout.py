@@ -118,6 +118,7 @@ def test_commands_change_what_is_in_force(
     [
         (["resume"], "chat: the rollout is Progressing: it takes pause, promote or abort"),
         (["abort", "other"], "no policy other has a rollout; there is chat"),
+        (["abort", "--namespace", "ai"], "--namespace belongs to --kubernetes, which is not given"),
     ],
 )
 def test_commands_that_do_not_fit(path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
