@@ -180,6 +180,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         head = f"{rollout['policy']} to {rollout['to']}: {rollout['phase'] or 'not begun'}, {rollout['percent']} %"
         weights = ", ".join(f"{name} {percent(share)}" for name, share in rollout["weights"].items())
         parts.append(Text(f"{head} ({weights})", style="bold"))
+        if rollout["phase"] is None:
+            parts.append(Text("a processor that serves the policy begins it; in a cluster the controller"))
         if rollout["todo"]:
             parts.append(Text(f"now {printable(rollout['todo'])}"))
         if rollout["fault"]:

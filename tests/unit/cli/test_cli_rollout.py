@@ -134,6 +134,8 @@ def test_one_that_has_not_begun_and_one_of_several(tmp_path: Path, capsys: pytes
     assert "several policies have a rollout; name one of one, two" in capsys.readouterr().err
     assert main(["rollout", "abort", "-f", str(path), "two"]) == 1
     assert "the rollout of two has not begun" in capsys.readouterr().err
+    assert main(["rollout", "status", "-f", str(path)]) == 0
+    assert capsys.readouterr().out.count("a processor that serves the policy begins it") == 2
     RolloutFiles([path]).state.write_text("{")
     assert main(["rollout", "abort", "-f", str(path), "two"]) == 2  # as with any policy that can't be loaded
 
