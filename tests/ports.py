@@ -1,7 +1,7 @@
 """Ports for programs that cannot be started on port 0.
 
-They lie below the ephemeral ports: until the program has started, the system gives them to no client and to no
-server on port 0.
+They lie below the ephemeral ports, where there are any below these: until the program has started, the system gives
+them to no client and to no server on port 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-_LOWEST = 10_000
+_LOWEST, _HIGHEST = 10_000, 65_534
 
 
 def free_port() -> int:
@@ -31,5 +31,5 @@ def taken_after_a_free_port() -> socket.socket:
 
 
 def _port() -> int:
-    lowest_ephemeral = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    return random.randrange(_LOWEST, lowest_ephemeral - 1)
+    highest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]) - 2
+    return random.randint(_LOWEST, highest if highest > _LOWEST else _HIGHEST)  # many systems are set to 1024 to 65535

@@ -12,18 +12,22 @@ from typing import Any
 import grpc
 import pytest
 import yaml
+from envoy_data_plane.envoy.config.cluster.v3 import Cluster
 from envoy_data_plane.envoy.config.core.v3 import Node
+from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment
 from envoy_data_plane.envoy.config.route.v3 import RouteConfiguration
 from envoy_data_plane.envoy.service.discovery.v3 import DiscoveryRequest, DiscoveryResponse
 from envoy_data_plane.google.protobuf import Struct, Value
 
 from extproc.cli.main import main
+from extproc.policy.snapshot import GpuPool, Snapshot
 from extproc.render.istio import virtual_services
 from extproc.render.istio.istio_options import IstioOptions
 from extproc.render.istio.manifests import documents
 from tests.house.tree import ROOT
 from tests.istio.test_divided_objects import joined, many, of_kind
 from tests.kubernetes.control_plane import ISTIOD, ISTIOD_ADDRESS, ControlPlane
+from tests.unit.render.snapshots import A100, POOLED
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -110,6 +114,7 @@ GATEWAY = {
 }
 
 
+_KIND = "type.googleapis.com/envoy.config"
 METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 
 
@@ -127,17 +132,61 @@ def test_divided_routes_are_put_together_in_their_order(mesh: ControlPlane, monk
 
 def _routes_of_the_gateway() -> list[str]:
     """The names of its routes, as istiod tells them to a gateway's proxy."""
-    labels = Struct(fields={"istio": Value(string_value="ingressgateway")})
-    metadata = Struct(fields={"NAMESPACE": Value(string_value="istio-ingress"), "LABELS": Value(struct_value=labels)})
-    node = Node(id="router~10.77.0.9~gateway.istio-ingress~istio-ingress.svc.cluster.local", metadata=metadata)
-    kind = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-    asked = DiscoveryRequest(node=node, resource_names=["http.80"], type_url=kind)
-    with grpc.insecure_channel(f"{ISTIOD_ADDRESS}:15010") as channel:
-        stream = channel.stream_stream(METHOD)
-        answers = stream(iter([bytes(asked)]), timeout=30)
-        (resource,) = DiscoveryResponse.parse(next(answers)).resources
-        answers.cancel()
+    node = _node("router", "istio-ingress", {"istio": "ingressgateway"})
+    (resource,) = _asked(
+        DiscoveryRequest(node=node, resource_names=["http.80"], type_url=f"{_KIND}.route.v3.RouteConfiguration")
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # istiod's own fields
-        hosts = RouteConfiguration.parse(resource.value).virtual_hosts
+        hosts = RouteConfiguration.parse(resource).virtual_hosts
     return [route.name for host in hosts if "llm.example.com" in host.domains for route in host.routes]
+
+
+def _node(kind: str, namespace: str, labels: dict[str, str]) -> Node:
+    """A proxy."""
+    named = Struct(fields={name: Value(string_value=value) for name, value in labels.items()})
+    metadata = Struct(fields={"NAMESPACE": Value(string_value=namespace), "LABELS": Value(struct_value=named)})
+    return Node(id=f"{kind}~10.77.0.9~proxy.{namespace}~{namespace}.svc.cluster.local", metadata=metadata)
+
+
+def _asked(request: DiscoveryRequest) -> list[bytes]:
+    """What istiod answers."""
+    with grpc.insecure_channel(f"{ISTIOD_ADDRESS}:15010") as channel:
+        stream = channel.stream_stream(METHOD)
+        answers = stream(iter([bytes(request)]), timeout=30)
+        found = [resource.value for resource in DiscoveryResponse.parse(next(answers)).resources]
+        answers.cancel()
+    return found
+
+
+PLACES = {"west": "us-west1/a", "east": "us-east1/b"}
+
+
+@pytest.mark.parametrize("server", ["{}.example.com:80", "10.9.{}.1:80"])
+def test_requests_for_a_pool_go_to_no_other_first(mesh: ControlPlane, server: str) -> None:
+    pools = tuple(
+        GpuPool(name, A100, (server.format(name if "example" in server else number),), place)
+        for number, (name, place) in enumerate(PLACES.items())
+    )
+    rendered = documents(Snapshot(POOLED.policies, pools), IstioOptions(proxies=("sidecar",), namespace="ai"))
+    mesh.apply(*rendered)
+    until(lambda: _first("v1-west"), 60, pause=0.2)
+    for pool, place in PLACES.items():
+        assert _first(f"v1-{pool}") == {place}
+    mesh.kubectl("delete", "-f", "-", input=yaml.safe_dump_all(rendered))
+
+
+def _first(subset: str) -> set[str]:
+    """Where the servers are that get a subset's requests as long as they are well."""
+    node = _node("sidecar", "ai", {"app": "client"})
+    clusters = map(Cluster.parse, _asked(DiscoveryRequest(node=node, type_url=f"{_KIND}.cluster.v3.Cluster")))
+    found = {cluster.name: cluster for cluster in clusters}
+    name = next((name for name in found if f"|{subset}|" in name and name.startswith("outbound|")), "")
+    if not name:
+        return set()
+    assignment = found[name].load_assignment
+    if not assignment or not assignment.endpoints:
+        kind = f"{_KIND}.endpoint.v3.ClusterLoadAssignment"
+        (told,) = _asked(DiscoveryRequest(node=node, resource_names=[name], type_url=kind))
+        assignment = ClusterLoadAssignment.parse(told)
+    return {f"{one.locality.region}/{one.locality.zone}" for one in assignment.endpoints if one.priority == 0}

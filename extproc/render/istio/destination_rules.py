@@ -12,9 +12,8 @@ from extproc.policy.snapshot import Policy, Snapshot
 from extproc.render.document import Doc
 from extproc.render.envoy.clusters import MAX_REQUESTS, UPSTREAM_IDLE_TIMEOUT, retry_budget
 from extproc.render.envoy.failover import failover_budget
-from extproc.render.istio.destinations import Destination, destinations, stand_in_tiers, stands_elsewhere_too
+from extproc.render.istio.destinations import Destination, destinations
 from extproc.render.istio.istio_options import (
-    POOL_LABEL,
     VERSION_LABEL,
     IstioOptions,
     host_slug,
@@ -26,9 +25,6 @@ from extproc.render.istio.upstreams import client_tls
 DESTINATION_RULE = "DestinationRule", "networking.istio.io/v1"
 STAND_IN_EJECTION = 5
 """Seconds for which a server is ejected where other pools stand in for its own."""
-
-_PLACES = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
-"""Labels that istiod makes of the parts of a locality."""
 
 
 def destination_rules(snapshot: Snapshot, options: IstioOptions) -> list[Doc]:
@@ -121,20 +117,6 @@ def _budget(budget: Doc, options: IstioOptions) -> Doc:
     return {"percent": percent, "minRetryConcurrency": budget["min_retry_concurrency"], **interval}
 
 
-def _order(destination: Destination, snapshot: Snapshot) -> list[str]:
-    """``failoverPriority``: the pool's own endpoints, then those of its zone, of its region, and all others.
-
-    istiod compares labels in their order up to the first that differs. Endpoints of our ServiceEntries have those of
-    their locality; the nodes of a Service's pods may lack them.
-    """
-    pool = destination.target.pool
-    first = f"{POOL_LABEL}={pool}"
-    if not stands_elsewhere_too(destination, snapshot):
-        return [first]
-    places = zip(_PLACES, snapshot.pool_by_name[pool].locality.split("/"), strict=False)
-    return [*(f"{label}={place}" for label, place in places if place), first]
-
-
 def _subset(
     destination: Destination, tls: Doc, owner: Policy, inherited: Doc, snapshot: Snapshot, options: IstioOptions
 ) -> Doc:
@@ -151,12 +133,12 @@ def _subset(
     balancing = _balancing(balancer) | _locality(picks=picks)
     if balancing != inherited:
         traffic["loadBalancer"] = balancing
-    if stand_in_tiers(destination, snapshot):
+    if destination.tiers:
         labels = {VERSION_LABEL: destination.target.version}
         # Istio sets priorities only with outlier detection; a whole priority may be ejected.
         traffic["loadBalancer"] = {
             **_balancing(balancer),
-            "localityLbSetting": {"enabled": True, "failoverPriority": _order(destination, snapshot)},
+            "localityLbSetting": {"enabled": True, "failoverPriority": list(destination.order)},
         }
         traffic["outlierDetection"] = _ejection(100, seconds=STAND_IN_EJECTION, interval=1)
         if not policy.retry_budget:

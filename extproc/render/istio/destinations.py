@@ -12,13 +12,16 @@ Where gRPC has endpoints of its own (``grpcEndpoints``), its calls have a destin
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
-from extproc.policy.locality import by_distance
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
-from extproc.render.envoy.envoy_options import host_port
+from extproc.render.envoy.envoy_options import host_port, is_ip
 from extproc.render.istio.istio_options import (
     DOMAIN,
     POOL_LABEL,
@@ -29,6 +32,8 @@ from extproc.render.istio.istio_options import (
 )
 
 _CLUSTER = (".svc", ".svc.cluster.local")
+_PLACES = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
+"""Labels that istiod makes of the parts of a locality."""
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -41,6 +46,12 @@ class Destination(msgspec.Struct, frozen=True):
     port: int
     subset: str = ""
     """Empty: all endpoints of the host."""
+    order: tuple[str, ...] = ()
+    """``failoverPriority``: the pool's own endpoints, then those of its zone, of its region, and all others of the
+    version, which answer while the pool can't. Empty: none do.
+    """
+    tiers: int = 0
+    """At how many distances these others are."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -90,7 +101,12 @@ def destinations(snapshot: Snapshot, options: IstioOptions, *, grpc: bool) -> di
     }
     # Such as a-b-c, for version a-b on pool c and for version a on pool b-c.
     names = Counter((destination.host, destination.subset) for destination in found.values())
-    return {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
+    found = {target: _distinct(p) if p.subset and names[p.host, p.subset] > 1 else p for target, p in found.items()}
+    if not grpc:
+        return found | _with_stand_ins(found, snapshot)
+    other = destinations(snapshot, options, grpc=False)
+    as_others = {target: p for target, p in other.items() if found[target] == replace(p, order=(), tiers=0)}
+    return found | _with_stand_ins({t: p for t, p in found.items() if t not in as_others}, snapshot) | as_others
 
 
 def targets_by_cluster(snapshot: Snapshot, options: IstioOptions) -> dict[str, tuple[Target, ...]]:
@@ -112,31 +128,71 @@ def apex_ports(snapshot: Snapshot, options: IstioOptions) -> dict[str, list[int]
     return {name: list(ports) for name, ports in found.items()}
 
 
-def stand_in_tiers(destination: Destination, snapshot: Snapshot) -> int:
-    """At how many distances from this pool others of the version answer while it can't: with ``onNoGpu: ignore``, and
-    where pools are in several places. 0 where none does, or the processor picks, which passes over a pool that is down
-    by itself.
+def _with_stand_ins(found: Mapping[Target, Destination], snapshot: Snapshot) -> dict[Target, Destination]:
+    """Those of ``found`` where others of the version answer while the pool can't: with ``onNoGpu: ignore``, and where
+    pools are in several places. None where the processor picks, which passes over a pool that is down by itself.
+
+    Of a Service, whose pods may be of other pools too, under ``ignore`` only. Of a ServiceEntry, which has nothing but
+    the policy's own targets, those whose servers are all spoken to alike. There istiod gives no subset priorities where
+    names are resolved (``buildSubsetCluster``): each pool then has its own servers alone.
     """
-    target = destination.target
-    policy = snapshot.by_name[target.policy]
-    if policy.picking is not None or not (destination.subset and target.pool and target.version):
-        return 0
-    if not stands_elsewhere_too(destination, snapshot):
-        return 0 if policy.reject_without_gpu else 1
-    others = [each for each in snapshot.targets[target.policy, target.version] if each != target]
-    return len(by_distance(others, snapshot.pool_by_name[target.pool].locality, snapshot.pool_by_name))
+    of_subsets: dict[tuple[str, str, str], list[Destination]] = {}
+    for target, destination in found.items():
+        if destination.subset and target.pool and target.version and not snapshot.by_name[target.policy].picking:
+            of_subsets.setdefault((target.policy, target.version, destination.host), []).append(destination)
+    owners = [snapshot.by_name[name] for name, _, _ in of_subsets]
+    entries = {entry_host(policy, grpc=grpc) for policy in owners for grpc in (False, True)}
+    listed = ((d.host, server) for d in found.values() if d.host in entries for server in d.endpoints)
+    resolved = {host for host, server in listed if not is_ip(host_port(server)[0])}
+    stood_in: dict[Target, Destination] = {}
+    for (name, _, host), alike in of_subsets.items():
+        policy = snapshot.by_name[name]
+        if host in entries:
+            if host not in resolved and len(alike) > 1 and len({_manner(each.target) for each in alike}) == 1:
+                stood_in |= _stand_ins_by_place(alike, policy, snapshot)
+        elif not policy.reject_without_gpu:
+            stood_in |= {each.target: _stood_in(each, (), 1) for each in alike}
+    return stood_in
 
 
-def stands_elsewhere_too(destination: Destination, snapshot: Snapshot) -> bool:
-    """Whether pools in other places may stand in for this one: those of a ServiceEntry, which has nothing but the
-    policy's own targets, and whose servers are all spoken to alike.
-    """
-    target = destination.target
-    found = snapshot.targets[target.policy, target.version]
-    places = {pool.locality for t in found if (pool := snapshot.pool_by_name.get(t.pool))} - {""}
-    alike = {(t.upstream, t.server_names(grpc=False), t.server_names(grpc=True)) for t in found}
-    entries = [entry_host(snapshot.by_name[target.policy], grpc=grpc) for grpc in (False, True)]
-    return destination.host in entries and len(places) > 1 and len(alike) == 1
+def _manner(target: Target) -> tuple[object, ...]:
+    """How its servers are spoken to."""
+    return target.upstream, target.server_names(grpc=False), target.server_names(grpc=True)
+
+
+def _stand_ins_by_place(found: Sequence[Destination], policy: Policy, snapshot: Snapshot) -> dict[Target, Destination]:
+    """``found``: subsets of one version. Those that are all in one place stand in under ``ignore`` only."""
+    places = {each.target: _place(snapshot.pool_by_name[each.target.pool].locality) for each in found}
+    pools = Counter(places.values())
+    if len(pools.keys() - {()}) < 2:
+        return {} if policy.reject_without_gpu else {each.target: _stood_in(each, (), 1) for each in found}
+    stood_in = {}
+    for each in found:
+        mine = places[each.target]
+        tiers = {_common(mine, there) for there, number in pools.items() if there != mine or number > 1}
+        stood_in[each.target] = _stood_in(each, mine, len(tiers))
+    return stood_in
+
+
+_Place: TypeAlias = tuple[tuple[str, str], ...]
+"""Labels of an endpoint that say where it is, and their values."""
+
+
+def _stood_in(destination: Destination, place: _Place, tiers: int) -> Destination:
+    """istiod compares labels in their order up to the first that differs."""
+    labels = *place, (POOL_LABEL, destination.target.pool)
+    return replace(destination, order=tuple(map("=".join, labels)), tiers=tiers)
+
+
+def _place(locality: str) -> _Place:
+    """Up to a part with ``=``, at which istiod would divide it once more."""
+    parts = takewhile(lambda labelled: "=" not in labelled[1], zip(_PLACES, locality.split("/"), strict=False))
+    return tuple((label, part) for label, part in parts if part)
+
+
+def _common(mine: _Place, theirs: _Place) -> int:
+    """How many labels of ``mine`` are as ``theirs``, before the first that is not."""
+    return sum(1 for _ in takewhile(theirs.__contains__, mine))
 
 
 def _destination(policy: Policy, target: Target, options: IstioOptions, *, shared: bool, grpc: bool) -> Destination:
@@ -147,7 +203,7 @@ def _destination(policy: Policy, target: Target, options: IstioOptions, *, share
     own = servers == (f"{policy.host}:{policy.port}",)
     host, port = (policy.host, policy.port) if own else host_port(servers[0])
     if len(servers) == 1 and not tls:
-        service, apex = service_host(msgspec.structs.replace(policy, host=host), options), service_host(policy, options)
+        service, apex = service_host(replace(policy, host=host), options), service_host(policy, options)
         if own or (grpc and service == apex):
             subset = slug(policy.name if shared else "", target.version, target.pool) if named else ""
             return Destination(target, servers, apex, port, subset)
@@ -159,4 +215,4 @@ def _destination(policy: Policy, target: Target, options: IstioOptions, *, share
 
 def _distinct(destination: Destination) -> Destination:
     target = destination.target
-    return msgspec.structs.replace(destination, subset=slug(target.policy, target.version, target.pool, digested=True))
+    return replace(destination, subset=slug(target.policy, target.version, target.pool, digested=True))

@@ -4,7 +4,7 @@ Each ejection that follows on another is longer by ``baseEjectionTime``, up to E
 for which a DestinationRule has no field: a pool that is back after a while, or goes twice, would stay without requests
 for as long. ``destination_rules`` renders the rest.
 
-Waypoints get none: their subsets are called through tunnels, and theirs last as Envoy has it.
+Waypoints get none: istiod patches no cluster of the Services that are theirs (``buildWaypointInboundClusters``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from extproc.policy.snapshot import Snapshot
 from extproc.render.document import Doc
 from extproc.render.istio.destination_rules import STAND_IN_EJECTION
-from extproc.render.istio.destinations import destinations, stand_in_tiers
+from extproc.render.istio.destinations import destinations
 from extproc.render.istio.istio_options import IstioOptions
 
 _BOUND = dict.fromkeys(("base_ejection_time", "max_ejection_time"), f"{STAND_IN_EJECTION}s")
@@ -26,7 +26,7 @@ def ejection_patches(snapshot: Snapshot, options: IstioOptions, context: str) ->
     found: dict[str, tuple[str, Doc]] = {}
     for grpc in (False, True):
         for destination in destinations(snapshot, options, grpc=grpc).values():
-            if not stand_in_tiers(destination, snapshot):
+            if not destination.tiers:
                 continue
             name, _ = destination.clusters
             patch = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -24,7 +24,7 @@ from extproc.render.envoy.clusters import retry_budget
 from extproc.render.envoy.envoy_options import NAMESPACE, EnvoyOptions, seconds
 from extproc.render.envoy.filters import observe_filter, route_filter
 from extproc.render.envoy.routes import weighted_targets
-from extproc.render.istio.destinations import destinations, entry_host, targets
+from extproc.render.istio.destinations import Destination, destinations, entry_host, targets
 from extproc.render.istio.istio_options import GROUP, IstioOptions, service_host
 
 ANNOTATION = f"{GROUP}/rendered-from"
@@ -113,7 +113,8 @@ def concerns(text: str, snapshot: Snapshot) -> bool:
 
 def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
     """Everything in ``snapshot`` that manifests may depend on, as lists of texts by the part's name."""
-    pooled = {name: any(t.pool and t.version for t in found) for name, found in targets(snapshot).items()}
+    plain, of_grpc = (destinations(snapshot, _DEFAULT_ISTIO, grpc=grpc) for grpc in (False, True))
+    stood_in = {d.target.policy for d in (*plain.values(), *of_grpc.values()) if d.tiers}
     return {
         "hosts": [
             f"{p.name} {p.namespace or '-'} {service_host(p, _DEFAULT_ISTIO)}:{p.port}" for p in snapshot.policies
@@ -122,13 +123,13 @@ def parts(snapshot: Snapshot) -> dict[str, Sequence[str]]:
         "versions": [_version(p, v.name, v.mirror) for p in snapshot.policies for v in p.versions],
         "pools": [pool.name for pool in snapshot.pools],
         "targets": [_target(target) for found in targets(snapshot).values() for target in found],
-        "endpoints": [*_endpoints(snapshot, grpc=False), *_endpoints(snapshot, grpc=True)],
+        "endpoints": [*_endpoints(snapshot, plain, grpc=False), *_endpoints(snapshot, of_grpc, grpc=True)],
         "headers": _policy_headers(route_filter, snapshot),
         "answers": _policy_headers(observe_filter, snapshot),
         "settings": [*_settings(snapshot)],
         "limits": [
             f"maxBody {snapshot.body_limit}",
-            *(limit for policy in snapshot.policies for limit in _limits(policy, pooled=pooled[policy.name])),
+            *(limit for policy in snapshot.policies for limit in _limits(policy, stood_in=policy.name in stood_in)),
             *(limit for found in targets(snapshot).values() for target in found for limit in _balancing(target)),
         ],
         WEIGHTS: [
@@ -163,9 +164,9 @@ def _target(target: Target) -> str:
     return f"{version}@{target.pool}" if target.pool else version
 
 
-def _endpoints(snapshot: Snapshot, *, grpc: bool) -> Iterator[str]:
+def _endpoints(snapshot: Snapshot, found: Mapping[Target, Destination], *, grpc: bool) -> Iterator[str]:
     """Endpoints that are not the policy's own ``host:port``."""
-    for target, destination in destinations(snapshot, _DEFAULT_ISTIO, grpc=grpc).items():
+    for target, destination in found.items():
         policy, name = snapshot.by_name[target.policy], _target(target) + " grpc" * grpc
         if grpc and not target.grpc_endpoints:
             continue
@@ -196,15 +197,15 @@ def _settings(snapshot: Snapshot) -> Iterator[str]:
         yield "modelRewrite"
 
 
-def _limits(policy: Policy, *, pooled: bool) -> Iterator[str]:
-    """``pooled``: some version is on a GPU pool, so ``onNoGpu`` matters."""
+def _limits(policy: Policy, *, stood_in: bool) -> Iterator[str]:
+    """``stood_in``: others answer while some pool can't, for which ``onNoGpu`` may be the reason."""
     if policy.timeout is not None:
         yield f"{policy.name} timeout {seconds(policy.timeout)}"
     budget = retry_budget(policy)
     yield f"{policy.name} retries {budget['budget_percent']['value']:g} {budget['min_retry_concurrency']}"
     if policy.picking is not None:
         yield f"{policy.name} picking"
-    elif pooled and not policy.reject_without_gpu:
+    elif stood_in and not policy.reject_without_gpu:
         yield f"{policy.name} onNoGpu ignore"
 
 

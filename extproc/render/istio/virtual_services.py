@@ -22,7 +22,7 @@ from extproc.render.document import Doc
 from extproc.render.envoy.envoy_options import seconds
 from extproc.render.envoy.rewriting import literal
 from extproc.render.envoy.routes import model_only_target, owns_all, unserved_headers, weighted_targets
-from extproc.render.istio.destinations import destinations, stand_in_tiers
+from extproc.render.istio.destinations import destinations
 from extproc.render.istio.istio_options import (
     IstioOptions,
     host_slug,
@@ -228,7 +228,7 @@ class _Routes:
         if self._options.body == "streamed":
             return {"attempts": 0}
         limit = {"perTryTimeout": seconds(round(policy.timeout, 3))} if policy.timeout is not None else {}
-        tiers = max(stand_in_tiers(self._destinations[False][target], self._snapshot) for target in reached)
+        tiers = max(self._destinations[False][target].tiers for target in reached)
         elsewhere = {"retryRemoteLocalities": True} if tiers else {}
         return {"attempts": 2 * max(tiers, 1), **limit, "retryOn": _RETRY_ON, **elsewhere}
 

@@ -105,8 +105,8 @@ def test_pools_in_other_places_stand_in_where_they_are_listed(
     places: tuple[str, str], tls: Tls | None, *, fails_over: bool
 ) -> None:
     pools = tuple(
-        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place, upstream=Upstream(tls), cluster=name)
-        for name, place in zip(("west", "east"), places, strict=True)
+        GpuPool(name, WEST.gpu, (server,), place, upstream=Upstream(tls), cluster=name)
+        for name, server, place in zip(("west", "east"), ("10.0.0.1:80", "10.0.0.2:80"), places, strict=True)
     )
     snapshot = Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools)
     west = by_name(destination_rules(snapshot, DEFAULT)[0]["spec"]["subsets"])["v1-west"]
@@ -124,7 +124,8 @@ def elsewhere(*places: str, **more: Any) -> Doc:
     """The subset of the first of pools in these places."""
     names = [f"pool-{number}" for number in range(len(places))]
     pools = tuple(
-        GpuPool(name, WEST.gpu, (f"{name}.example.com:80",), place) for name, place in zip(names, places, strict=True)
+        GpuPool(name, WEST.gpu, (f"10.0.0.{number}:80",), place)
+        for number, (name, place) in enumerate(zip(names, places, strict=True))
     )
     chosen = policy(versions=(Version("v1"),), gpu=Requirement("a100"), **more)
     return by_name(destination_rules(Snapshot((chosen,), pools), DEFAULT)[0]["spec"]["subsets"])["v1-pool-0"]

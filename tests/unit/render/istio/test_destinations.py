@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,9 +12,19 @@ from hypothesis import strategies as st
 
 from extproc.policy.gpu import Gpu, Requirement
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
-from extproc.render.istio.destinations import apex_ports, destinations, entry_host, targets, targets_by_cluster
+from extproc.policy.upstream import PLAIN as PLAIN_HTTP
+from extproc.policy.upstream import PathRewrite, Upstream
+from extproc.render.istio.destinations import (
+    Destination,
+    apex_ports,
+    destinations,
+    entry_host,
+    targets,
+    targets_by_cluster,
+)
 from extproc.render.istio.manifests import IstioOptions, documents
-from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED, policy
+from extproc.render.istio.service_entries import service_entries
+from tests.unit.render.snapshots import A100, CANARY, MIRRORED, PLAIN, POOLED, policy
 
 ALIKE = st.text("aA-._b", min_size=1, max_size=4).filter(lambda name: name[0] not in "-._" and name[-1] not in "-._")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -165,3 +177,83 @@ def test_a_cluster_of_several_targets() -> None:
     versions = tuple(Version(name, 1, ("other.ai.svc:80",)) for name in ("v1", "v2"))
     same = Snapshot((Policy("chat", "ai", host="chat", models=("m",), versions=versions),))
     assert named("outbound|80||other.ai.svc.cluster.local", same) == [("chat", "v1"), ("chat", "v2")]
+
+
+def in_places(
+    places: Sequence[str], server: str = "10.0.0.{}:80", last: Upstream = PLAIN_HTTP, *, ignore: bool = False
+) -> dict[str, Destination]:
+    """By pool the subset of pools in these places. ``last``: how the servers of the last one are spoken to."""
+    upstreams = [PLAIN_HTTP] * (len(places) - 1) + [last]
+    pools = tuple(
+        GpuPool(f"p{number}", A100, (server.format(number),), place, upstream=upstream)
+        for number, (place, upstream) in enumerate(zip(places, upstreams, strict=True))
+    )
+    chosen = policy(versions=(Version("v1"),), gpu=Requirement("a100"), reject_without_gpu=not ignore)
+    found = destinations(Snapshot((chosen,), pools), IstioOptions(), grpc=False)
+    return {target.pool: destination for target, destination in found.items()}
+
+
+PARTS = st.lists(st.sampled_from(["a", "b"]), max_size=3).map("/".join)
+
+
+def priority(destination: Destination, pool: str, place: str) -> int:
+    """As istiod's ``applyFailoverPriorityPerLocality`` has it, of an endpoint of this pool in this place."""
+    names = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
+    has = {name: part for name, part in zip(names, place.split("/"), strict=False) if part} | {
+        "ai.istio.io/gpu-pool": pool
+    }
+    labels = [label.split("=") for label in destination.order]
+    return next((len(labels) - at for at, (name, value) in enumerate(labels) if has.get(name) != value), 0)
+
+
+@given(st.lists(PARTS, min_size=2, max_size=5).filter(lambda places: len({*places} - {""}) > 1))
+def test_tiers_are_as_many_as_istiod_makes_and_the_pool_is_the_first(places: list[str]) -> None:
+    for name, destination in in_places(places).items():
+        ranks = {f"p{at}": priority(destination, f"p{at}", place) for at, place in enumerate(places)}
+        assert [pool for pool, rank in ranks.items() if rank == 0] == [name]
+        assert destination.tiers == len({*ranks.values()}) - 1
+
+
+def test_a_place_whose_name_istiod_would_divide_is_none() -> None:
+    assert in_places(["dc=1/a", "us/a", "eu/a"])["p0"].order == ("ai.istio.io/gpu-pool=p0",)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize(
+    ("places", "more"),
+    [
+        (["us", "eu"], {"server": "m{}.example.com:80"}),
+        (["us", "eu"], {"last": Upstream(path_rewrite=PathRewrite("/v1", "/v2"))}),
+        (["us"], {}),
+    ],
+    ids=["by name", "another path", "alone"],
+)
+def test_none_stands_in(places: list[str], more: dict[str, Any], *, ignore: bool) -> None:
+    found = in_places(places, ignore=ignore, **more)
+    assert {(destination.order, destination.tiers) for destination in found.values()} == {((), 0)}
+
+
+def test_one_name_has_all_of_an_entry_resolved() -> None:
+    snapshot = Snapshot(
+        (policy(versions=(Version("v1"),), gpu=Requirement("a100")),),
+        tuple(
+            GpuPool(f"p{number}", A100, (server,), place)
+            for number, (server, place) in enumerate([("10.0.0.1:80", "us"), ("m.example.com:80", "eu")])
+        ),
+    )
+    (entry,) = service_entries(snapshot, IstioOptions())
+    assert entry["spec"]["resolution"] == "DNS"
+    assert {d.tiers for d in destinations(snapshot, IstioOptions(), grpc=False).values()} == {0}
+
+
+def test_calls_of_grpc_that_go_where_others_go_have_the_same_stand_ins() -> None:
+    """One with names has gRPC elsewhere: the entry is resolved all the same."""
+    servers = {"us": ("10.0.0.1:80", ""), "eu": ("10.0.0.2:80", ""), "ap": ("m.example.com:80", "10.0.0.3:81")}
+    pools = tuple(
+        GpuPool(place, A100, (server,), place, grpc_endpoints=(grpc,) if grpc else ())
+        for place, (server, grpc) in servers.items()
+    )
+    snapshot = Snapshot((policy(versions=(Version("v1"),), gpu=Requirement("a100")),), pools)
+    found = [destinations(snapshot, IstioOptions(), grpc=grpc).values() for grpc in (False, True)]
+    assert [[destination.tiers for destination in each] for each in found] == [[0, 0, 0], [0, 0, 0]]
+    assert [destination.host for destination in found[1]] == [ENTRY, ENTRY, f"grpc.{ENTRY}"]
