@@ -104,7 +104,7 @@ def test_who_has_left_keeps_no_slot_and_no_place(stream: bool) -> None:
 async def _left(*, stream: bool) -> None:
     thinks = asyncio.Semaphore(0)
 
-    async def think(_: float) -> None:
+    async def think(seconds: float) -> None:
         thinks.release()
         await asyncio.Event().wait()
 
