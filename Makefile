@@ -69,8 +69,8 @@ test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and 
 test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start everything they measure: a minute
 	@EXTPROC_TEST_BENCHMARKS=1 $(BIN)/python -m pytest tests/benchmarks
 
-test-clients: $(VENV)/dev .venv-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
-	@$(BIN)/python -m tests.clients .venv-clients/bin/python
+test-clients: $(VENV)/dev .venv-clients/made .npm-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
+	@$(BIN)/python -m tests.clients .venv-clients/bin/python .npm-clients
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
 test-mlserver: $(VENV)/dev .venv-clients/made .venv-mlserver/made  ## real MLServers with REST and gRPC on two ports under one policy: minutes the first time
@@ -170,7 +170,7 @@ dist: $(VENV)/dev  ## an sdist, and a wheel by each Python that is here, tried i
 	@$(BIN)/python -m tests.dist
 
 clean:  ## remove whatever was made here, .venv too
-	@rm -rf $(VENV) .venv-clients .venv-mlserver build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
+	@rm -rf $(VENV) .venv-clients .npm-clients .venv-mlserver build dist *.egg-info .mypy_cache .ruff_cache .hypothesis .fuzz
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps. What dev installs holds all of gateway.
@@ -184,6 +184,11 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 	@echo "Installing official SDKs into .venv-clients …"
 	@$(BIN)/python -m venv .venv-clients && .venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+.npm-clients/made: tests/clients/package.json
+	@command -v npm >/dev/null || { echo "No npm on the PATH: official SDKs from npm are left out."; exit 0; }; \
+	  echo "Installing official SDKs from npm into .npm-clients …" && mkdir -p .npm-clients && cp $< .npm-clients && \
+	  npm install --prefix .npm-clients --silent && touch $@
 
 .venv-mlserver/made: tests/clients/mlserver.txt | $(BIN)/python
 	@echo "Installing MLServer into .venv-mlserver …"

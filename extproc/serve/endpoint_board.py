@@ -50,6 +50,7 @@ class EndpointBoard:
     def follow(self, snapshot: Snapshot) -> None:
         """The endpoints of these policies, from now on."""
         if self._row is not None or any(policy.picking for policy in snapshot.policies):
+            from extproc.exchange import picks  # noqa: F401 - loaded before the first request needs it
             from extproc.picking.wanted_endpoints import wanted_endpoints
 
             self.row.want(wanted_endpoints(snapshot))

@@ -1,12 +1,14 @@
 """What official SDKs make of answers, and raise for our errors and Envoy's: ``make test-clients``. Writes
 ``docs/clients.md``.
 
-Argument: the Python of an environment with the SDKs of ``requirements.txt``. A call whose SDK it lacks is skipped.
+Arguments: the Python of an environment with the SDKs of ``requirements.txt``, and the folder of ``node_modules`` with
+those of ``package.json``. A call whose SDK is not there is skipped, and the page is written only where none is.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -57,16 +59,28 @@ CLASSES = {
     ),
     "huggingface_hub text_generation": ("OverloadedError",) * 4,
     "huggingface_hub": _HUGGING_FACE,
+    "npm openai": ("InternalServerError", "InternalServerError", "NotFoundError", "RateLimitError"),
+    "npm @anthropic-ai/sdk": ("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "RateLimitError"),
+    "npm @google/genai": ("ApiError",) * 4,
+    "npm cohere-ai": (
+        *("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "TooManyRequestsError"),
+    ),
+    "npm ollama": ("ResponseError",) * 4,
+    "npm @mistralai/mistralai": ("SDKError",) * 4,
+    "npm @aws-sdk/client-bedrock-runtime": (
+        *("ServiceUnavailableException", "ServiceUnavailableException", "ResourceNotFoundException"),
+        "ThrottlingException",
+    ),
 }
 """Exception classes by the beginning of the call's name, in the order of ``ANSWERS``; the first that fits counts."""
 TENSORS = ("tritonclient", "grpcio-status", "huggingface_hub feature_extraction")
 """Calls that ask for no text."""
-SILENT = ("tritonclient", "ollama")
+SILENT = ("tritonclient", "ollama", "npm ollama", "npm @google/genai")
 """SDKs whose exceptions do not show the headers of an answer."""
 HEAD = """# What official clients see
 
 Each call, made by the SDK through a real Envoy and the real processor, with the versions of
-`tests/clients/requirements.txt`; made by `make test-clients`.
+`tests/clients/requirements.txt` and, those of npm, `tests/clients/package.json`; made by `make test-clients`.
 
 - *works*: the SDK takes the answer of a server that speaks the API.
 - *version*: the processor counts it for the version whose server has answered, of two that get half of the requests.
@@ -172,7 +186,16 @@ class Outcome(NamedTuple):
     """That the SDK shows, of input and output."""
 
 
-def run_answered(python: str) -> list[Outcome]:
+def makers_of_calls(python: str, modules: Path) -> list[list[str]]:
+    """The commands that make the calls by SDKs from PyPI and, where they are installed, from npm."""
+    here = Path(__file__)
+    found = [[python, str(here.with_name("calls.py"))]]
+    if (modules / "node_modules").is_dir():
+        found.append(["node", shutil.copy(str(here.with_name("calls.mjs")), str(modules))])
+    return found
+
+
+def run_answered(maker: list[str]) -> list[Outcome]:
     """Every call once, answered by one of two versions."""
     answered: list[Answered] = []
     with ExitStack() as stack:
@@ -185,7 +208,7 @@ def run_answered(python: str) -> list[Outcome]:
             versions.append(Version(name, 1, (server.address,), grpc_endpoints=grpc_endpoints))
         gateway = Gateway(stack, Snapshot((Policy("any", models=("*",), versions=tuple(versions)),)))
         notes = gateway.processor.taps = Notes()
-        command = [python, str(Path(__file__).with_name("calls.py")), "answered", gateway.url]
+        command = [*maker, "answered", gateway.url]
         calls = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert calls.stdin is not None
         assert calls.stdout is not None
@@ -218,7 +241,7 @@ def _difference(answered: Answered, noted: Observed, shown: list[int | None]) ->
     return ""
 
 
-def run_refused(python: str) -> list[dict[str, Any]]:
+def run_refused(maker: list[str]) -> list[dict[str, Any]]:
     """Every call with each error, through a real Envoy and the real processor."""
     with ExitStack() as stack:
         closed = stack.enter_context(socket.socket())
@@ -227,14 +250,18 @@ def run_refused(python: str) -> list[dict[str, Any]]:
         urls = {"": Gateway(stack, named).url}
         for model in named.by_name:
             urls[model] = Gateway(stack, everything(named, model)).url
-        command = [python, str(Path(__file__).with_name("calls.py")), "refused", json.dumps(urls), *ANSWERS]
+        command = [*maker, "refused", json.dumps(urls), *ANSWERS]
         printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout
     return [json.loads(line) for line in printed.splitlines()]
 
 
 def main() -> int:
     """Prints every fault; returns the exit status."""
-    answered, found = run_answered(sys.argv[1]), run_refused(sys.argv[1])
+    makers = makers_of_calls(sys.argv[1], Path(sys.argv[2]))
+    if len(makers) == 1:
+        print("skipped: npm's SDKs, which are not installed")
+    answered = [one for maker in makers for one in run_answered(maker)]
+    found = [row for maker in makers for row in run_refused(maker)]
     made = [row for row in found if "skipped" not in row]
     for row in found:
         if "skipped" in row:
@@ -245,7 +272,7 @@ def main() -> int:
     asked = sum(not one.skipped for one in answered)
     print(*wrong, f"{asked - len(wrong)} of {asked} calls were answered as they should", sep="\n")
     faults += wrong
-    if not faults and len(made) == len(found):
+    if not faults and len(made) == len(found) and len(makers) > 1:
         PAGE.write_text(page(made, answered))
     return 1 if faults or not made else 0
 

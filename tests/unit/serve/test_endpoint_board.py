@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from extproc.policy.picking import EndpointPages, Picking
@@ -9,6 +12,7 @@ from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve.endpoint_board import EndpointBoard
 from extproc.serve.options import ServeOptions
 from extproc.serve.shared_board import SharedBoard
+from tests.house.tree import ROOT
 from tests.unit.picking.boards import A, B, C
 
 PICKED = Policy("p", host="p", versions=(Version("v", endpoints=(A, B), grpc_endpoints=(C,)),), picking=Picking())
@@ -20,6 +24,18 @@ def test_without_picks_there_is_no_board(monkeypatch: pytest.MonkeyPatch) -> Non
     board.follow(Snapshot((Policy("p", host="p"),)))
     assert board.endpoints() == {}
     assert board.collector() is None
+
+
+def test_the_first_request_need_not_wait_for_what_picks() -> None:
+    """In a process of its own: this one has loaded everything for other tests."""
+    text = (
+        "import sys; from tests.unit.serve.test_endpoint_board import *;"
+        "before = 'extproc.exchange.picks' in sys.modules;"
+        "EndpointBoard(ServeOptions()).follow(Snapshot((PICKED,)));"
+        "print(before, 'extproc.exchange.picks' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["False", "True"]
 
 
 def test_workers_see_each_other_s_requests_and_the_first_tells() -> None:
