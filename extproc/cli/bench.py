@@ -28,7 +28,8 @@ def add(commands: Subcommands) -> None:
           extproc bench http://127.0.0.1:8080 -H 'x-user-id: ann' --connections 64 --json
 
         With --rate requests leave on time whether earlier ones are back or not, and a stall counts for every
-        request that it delays. Without, each connection asks again as soon as it has its answer.
+        request that it delays. Without, each connection asks again as soon as it has its answer. Times are of answers
+        with a status below 400.
         """,
     )
     bench.add_argument("url", type=url, metavar="URL", help="where to send requests")

@@ -40,7 +40,7 @@ def add(commands: Subcommands) -> None:
         const="",
         metavar="URL",
         help="the score of each server that may be picked, by the loads that the processor with this admin port knows; "
-        "without URL, of servers of which nothing is known",
+        "without URL, of servers of which nothing is known. The least score wins; without `picking` there is none",
     )
 
 

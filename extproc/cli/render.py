@@ -11,7 +11,7 @@ from extproc.cli import (
     render_istio,
     render_rules,
 )
-from extproc.command_line.subcommand import Subcommands
+from extproc.command_line.subcommand import Help, Subcommands
 
 KINDS = (
     render_envoy,
@@ -26,7 +26,8 @@ KINDS = (
 
 def add(commands: Subcommands) -> None:
     """Adds ``render`` and its kinds."""
-    render = commands.add_parser("render", help="manifests on stdout", description="Manifests on stdout.")
+    text = "Manifests on stdout."
+    render = commands.add_parser("render", help="manifests on stdout", description=text, formatter_class=Help)
     kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)
     for kind in KINDS:
         kind.add(kinds)

@@ -50,7 +50,7 @@ def add(commands: Subcommands) -> None:
         "--inference-pool",
         action="store_true",
         help="InferencePools and HTTPRoutes in the place of all that: the processor is the gateway's endpoint picker, "
-        f"and --processor the Service by which pools find it in their namespace ({PICKER})",
+        f"--processor the Service by which pools find it in their namespace ({PICKER}), and --host any unless given",
     )
     add_mesh_flags(istio)
 
@@ -181,8 +181,7 @@ def _add_gateway_flags(istio: argparse._ActionsContainer) -> None:
         "--host",
         action="append",
         metavar="NAME",
-        help="by which clients call the gateway; may be given more than once (the policies' own hosts; with "
-        "--inference-pool any)",
+        help="by which clients call the gateway; may be given more than once (the policies' own hosts)",
     )
 
 

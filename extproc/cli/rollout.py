@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from extproc.cli import rollout_by_status
 from extproc.cli.terminal_text import NOTHING, percent, printable
-from extproc.command_line.subcommand import Subcommands, command, policies
+from extproc.command_line.subcommand import Help, Subcommands, command, policies
 from extproc.errors import SetupError
 
 if TYPE_CHECKING:
@@ -56,27 +56,31 @@ def add(commands: Subcommands) -> None:
         """,
     )
     actions = rollout.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
-    shown = actions.add_parser("status", help="every rollout, its guards and why it moved")
-    _add_places(shown)
+    shown = _add_action(actions, "status", "every rollout, its guards and why it moved")
     shown.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     shown.add_argument("--json", action="store_true", help="as JSON on stdout; with --watch one line for each look")
     for name, text in _ACTIONS.items():
-        action = actions.add_parser(name, help=f"the new version {text}")
-        _add_places(action)
+        action = _add_action(actions, name, f"the new version {text}")
         action.add_argument(
             "policy", nargs="?", default="", metavar="NAME", help="of which policy, if several have one"
         )
 
 
-def _add_places(parser: argparse.ArgumentParser) -> None:
+def _add_action(actions: Subcommands, name: str, text: str) -> argparse.ArgumentParser:
+    """With the flags that say where rollouts are kept."""
+    description = text[:1].upper() + text[1:] + "."
+    parser = actions.add_parser(name, help=text, description=description, formatter_class=Help)
     places = parser.add_mutually_exclusive_group(required=True)
     policies(places, required=False)
     places.add_argument("--kubernetes", action="store_true", help="of the cluster of KUBECONFIG, or of the pod")
     parser.add_argument("--namespace", default="", metavar="NAME", help="with --kubernetes: whose policies (all)")
+    return parser
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the status, or obeys the command; returns the exit status. Raises ``PolicyProblems``, ``SetupError``."""
+    if arguments.namespace and not arguments.kubernetes:
+        raise SetupError("--namespace belongs to --kubernetes, which is not given")
     if arguments.action == "status":
         look = (
             partial(rollout_by_status.look, arguments.namespace)
@@ -176,6 +180,8 @@ def as_table(rollouts: Sequence[Mapping[str, Any]]) -> RenderableType:
         head = f"{rollout['policy']} to {rollout['to']}: {rollout['phase'] or 'not begun'}, {rollout['percent']} %"
         weights = ", ".join(f"{name} {percent(share)}" for name, share in rollout["weights"].items())
         parts.append(Text(f"{head} ({weights})", style="bold"))
+        if rollout["phase"] is None:
+            parts.append(Text("a processor that serves the policy begins it; in a cluster the controller"))
         if rollout["todo"]:
             parts.append(Text(f"now {printable(rollout['todo'])}"))
         if rollout["fault"]:

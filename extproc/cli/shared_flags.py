@@ -44,7 +44,7 @@ def add_locality_flag(parser: argparse.ArgumentParser) -> None:
         "--locality",
         default="",
         metavar="REGION/ZONE",
-        help="where the proxies are: of the GPU pools that can serve a request, the nearest one does (all by lot)",
+        help="where the proxies are: of the GPU pools that can serve a request, the nearest one does (none: all share)",
     )
 
 

@@ -87,5 +87,5 @@ def collector(text: str) -> str:
 def count(text: str) -> int:
     """A whole number from 1 to 999,999."""
     if not text.isdecimal() or not 0 < int(text) < 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 999999")
     return int(text)

@@ -166,11 +166,11 @@ def _reason(operation: Operation, decision: Decision, snapshot: Snapshot, header
     policy = decision.policy
     if policy is None:
         return ""
-    return _why(decision, policy, headers) + follow_up_caveat(operation, decision, policy, snapshot, headers)
+    return _why(decision, policy, snapshot, headers) + follow_up_caveat(operation, decision, policy, snapshot, headers)
 
 
-def _why(decision: Decision, policy: Policy, headers: Headers) -> str:
-    where = f", on GPU pool {decision.pool}" if decision.pool else ""
+def _why(decision: Decision, policy: Policy, snapshot: Snapshot, headers: Headers) -> str:
+    where = _where(decision, policy, snapshot)
     if decision.cohort == SESSION:
         return f"the session is at {decision.version or policy.name}, as the tag in its id says{where}"
     owned = repr(decision.request.model) if decision.request.model else "requests that name no model"
@@ -178,6 +178,20 @@ def _why(decision: Decision, policy: Policy, headers: Headers) -> str:
     if not decision.pattern:
         owner = f"it names no model, and the servers of policy {policy.name} get such requests"
     return f"{owner}; {_why_version(decision, policy, headers)}{where}{_ignored_pin(policy, headers)}"
+
+
+def _where(decision: Decision, policy: Policy, snapshot: Snapshot) -> str:
+    """The pool, and where processors know their place, whether it is this one of several for that."""
+    if not decision.pool:
+        return ""
+    where = f", on GPU pool {decision.pool}"
+    tiers = snapshot.tiers.get((policy.name, decision.version)) or snapshot.tiers.get((policy.name, ""), ((),))
+    if not snapshot.locality or sum(map(len, tiers)) == 1:
+        return where
+    if len(tiers) == 1:
+        return f"{where}; its pools are equally far from {snapshot.locality}"
+    is_nearest = any(target.pool == decision.pool for target in tiers[0])
+    return f"{where}, the nearest to {snapshot.locality}" if is_nearest else where
 
 
 def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:

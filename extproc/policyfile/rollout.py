@@ -76,12 +76,16 @@ def check(spec: Field, policy: Policy) -> None:
     if policy.sticky and policy.default not in ("", plan.to):
         message = f"requests without a key stay on {policy.default}, and are no part of the rollout"
         field.warn(message, f"change default to {plan.to} when it is completed, or remove default")
-    for i, guard in enumerate(plan.guards):
-        place = field.at("guards", i, "relativeTo")
-        if guard.relative_to == plan.to:
+    compared_with = {guard.relative_to for guard in plan.guards if guard.relative_to}
+    for guard in field.at("guards").children:  # the plan has only those that could be read
+        place = guard.at("relativeTo")
+        name = place.node.text if guard.has("relativeTo") and isinstance(place.node, Scalar) else ""
+        if name not in compared_with:
+            continue
+        if name == plan.to:
             place.error("is the new version itself", "name the version that serves now")
-        elif guard.relative_to:
-            _check_name(place, guard.relative_to, policy)
+        else:
+            _check_name(place, name, policy)
 
 
 def check_completed(spec: Field, policy: Policy, state: RolloutState | None) -> None:

@@ -8,9 +8,11 @@ something is removed, the routes have to be applied first by themselves (``Istio
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from extproc.errors import SetupError
 from extproc.policy.snapshot import Snapshot
+from extproc.policy.target import Target
 from extproc.render.document import Doc, to_yaml
 from extproc.render.istio import upstreams
 from extproc.render.istio.destination_rules import destination_rules
@@ -68,6 +70,10 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
     ]
     if options.routes:
         found += upstreams.notes(snapshot)
+        found += [
+            f"policy {name}: its pools are in several places; the nearest one answers where processors have --locality"
+            for name in {name: None for (name, _), targets in snapshot.targets.items() if _apart(targets, snapshot)}
+        ]
         if "waypoint" in options.proxies and any(policy.picking for policy in snapshot.policies):
             found.append("waypoints choose servers by themselves: picking has no effect there")
     if "inbound" in options.proxies:
@@ -79,3 +85,9 @@ def notes(snapshot: Snapshot, options: IstioOptions) -> list[str]:
         if len(options.proxies) > 1:
             found.append("whoever is timed at the client and at the model server is counted twice")
     return found
+
+
+def _apart(targets: Sequence[Target], snapshot: Snapshot) -> bool:
+    """Whether the pools of a version's targets have different localities."""
+    pools = [snapshot.pool_by_name.get(target.pool) for target in targets]
+    return len({pool.locality for pool in pools if pool and pool.locality}) > 1

@@ -118,6 +118,7 @@ def test_commands_change_what_is_in_force(
     [
         (["resume"], "chat: the rollout is Progressing: it takes pause, promote or abort"),
         (["abort", "other"], "no policy other has a rollout; there is chat"),
+        (["abort", "--namespace", "ai"], "--namespace belongs to --kubernetes, which is not given"),
     ],
 )
 def test_commands_that_do_not_fit(path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
@@ -133,6 +134,8 @@ def test_one_that_has_not_begun_and_one_of_several(tmp_path: Path, capsys: pytes
     assert "several policies have a rollout; name one of one, two" in capsys.readouterr().err
     assert main(["rollout", "abort", "-f", str(path), "two"]) == 1
     assert "the rollout of two has not begun" in capsys.readouterr().err
+    assert main(["rollout", "status", "-f", str(path)]) == 0
+    assert capsys.readouterr().out.count("a processor that serves the policy begins it") == 2
     RolloutFiles([path]).state.write_text("{")
     assert main(["rollout", "abort", "-f", str(path), "two"]) == 2  # as with any policy that can't be loaded
 

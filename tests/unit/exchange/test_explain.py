@@ -118,6 +118,22 @@ def test_how_the_version_came_about(
     assert found["gpu_pool"] == ("west" if model == "pooled" else None)
 
 
+@pytest.mark.parametrize(
+    ("here", "why"),
+    [
+        ("us-east1/b", ", on GPU pool east, the nearest to us-east1/b"),
+        ("eu-north1", "; its pools are equally far from eu-north1"),
+        ("", ""),
+    ],
+)
+def test_which_pool_is_nearest(here: str, why: str) -> None:
+    policies = (Policy("p", models=("m",), versions=(Version("v1"),), gpu=Requirement("a100", 0)),)
+    places = ("west", "us-west1"), ("east", "us-east1")
+    pools = tuple(GpuPool(name, describe("NVIDIA-A100-SXM4-80GB"), (f"{name}:80",), place) for name, place in places)
+    found = of(CHAT, {"model": "m"}, snapshot=Snapshot(policies, pools, locality=here))
+    assert found["reason"].endswith(why or f", on GPU pool {found['gpu_pool']}")
+
+
 def test_a_pattern_is_named_and_so_is_a_version_that_only_the_request_knows() -> None:
     assert chat("chosen-7")["reason"].startswith("policy chosen owns 'chosen-7' by its pattern 'chosen-*'; ")
     found = of("/v2/models/plain/versions/3/infer", {"inputs": []})

@@ -166,6 +166,12 @@ def test_problems_of_guards(guard: str, problem: str) -> None:
     assert any(f" spec.rollout.guards[0]{problem}" in one for one in problems), problems
 
 
+def test_a_guard_is_named_by_its_own_place_beside_one_that_can_not_be_read() -> None:
+    guards = "[{metric: nothing}, {metric: outputTokens, quantile: 50, relativeTo: v7, minRatio: 1}]"
+    problems = [said(one) for one in found(rollout(f"to: v2, guards: {guards}"))]
+    assert any(' spec.rollout.guards[1].relativeTo: no version named "v7" is' in one for one in problems), problems
+
+
 def test_the_same_guard_twice_and_too_many() -> None:
     (problem,) = found(rollout("to: v2, guards: [{metric: errors, max: 1%}, {metric: errors, max: 1%}]"))
     assert "the same guard as on line 6" in problem.message

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from extproc.errors import SetupError
+from extproc.policy.gpu import Gpu
+from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.picking import Picking
 from extproc.policy.rollout_plan import RolloutPlan
 from extproc.policy.snapshot import Policy, RetryBudget, Snapshot, Version
@@ -65,6 +67,11 @@ def test_contradictory_options_are_an_error() -> None:
 
 
 ROLLED_OUT = Snapshot((policy(versions=(Version("v1"), Version("v2", 0)), rollout=RolloutPlan("v2", ())),))
+WEST = GpuPool("west", Gpu("a100"), locality="us-west1")
+EAST = GpuPool("east", Gpu("a100"), locality="us-east1")
+SPREAD = Snapshot((policy(versions=(Version("v1", gpu_pools=("west", "east")),)),), (WEST, EAST))
+BY_PLACE = (Version("v1", gpu_pools=("west",)), Version("v2", gpu_pools=("east",)))
+APART = Snapshot((policy(versions=BY_PLACE),), (WEST, EAST))
 PICKING = Snapshot((policy(picking=Picking()),))
 BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", "a"),)),))
 
@@ -80,6 +87,9 @@ BUDGETED = Snapshot((policy(retry_budget=RetryBudget(0.1, 1), selector=(("app", 
         (CANARY, IstioOptions(release="1.28"), ["formatter"]),
         (PICKING, IstioOptions(), []),
         (PICKING, IstioOptions(proxies=("waypoint",)), ["may stop to", "waypoints choose servers"]),
+        (SPREAD, IstioOptions(), ["policy chat: its pools are in several places"]),
+        (SPREAD, IstioOptions(proxies=("inbound",)), ["has no selector"]),
+        (APART, IstioOptions(), []),
         (ROLLED_OUT, IstioOptions(), ["without the controller v2 gets nothing"]),
     ],
 )
