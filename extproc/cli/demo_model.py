@@ -28,9 +28,10 @@ def add(commands: Subcommands) -> None:
 
         Of the requests that come, --slots are served at once; the others wait in the order in which they came. The
         first token comes 0.06 s after a request's turn, and later by what there is to read: 20,000 bytes of prompt
-        a second, without the beginning of it that another prompt had. The last 256 KiB of prompts are known so, by
-        blocks of 64 bytes (16 tokens). /metrics tells, by vLLM's names, how many requests run and wait and what
-        share of these 256 KiB the prompts of running ones take: `picking: {metrics: {type: vllm}}` in a policy.
+        a second, without the beginning of it that a prompt had which is answered already. The last 256 KiB of
+        prompts are known so, by blocks of 64 bytes (16 tokens). /metrics tells, by vLLM's names, how many requests
+        run and wait and what share of these 256 KiB the prompts of running ones take:
+        `picking: {metrics: {type: vllm}}` in a policy.
         """,
     )
     model.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,8 +23,8 @@ from extproc.policy.snapshot import NONE
 
 _MAX_CONCURRENT = 32
 _NAMES = ("policy", "version", "gpu_pool", "endpoint")
-_SUMS = ("in_flight", "picks", "queued")
-"""What several replicas have sent, or let wait, is added up; what a server tells is as the latest of them knows it."""
+_SUMS = ("in_flight", "picks")
+"""What several replicas have sent is added up; what a server tells is as the latest of them knows it."""
 _STATE = EndpointState.__struct_fields__
 Row = dict[str, Any]
 
@@ -68,10 +69,14 @@ def _fetch(replica: Replica) -> list[Row] | str:
 
 
 def merge(replicas: Sequence[Sequence[Row]]) -> list[Row]:
-    """One row for each endpoint of each target."""
+    """One row for each endpoint of each target. ``queued``: of the target, by all replicas, also those that do not know
+    the endpoint.
+    """
     found: dict[tuple[str, ...], Row] = {}
     picks: dict[tuple[str, ...], float] = {}
+    queued: Counter[tuple[str, ...]] = Counter()
     for rows in replicas:
+        queued.update({tuple(row[name] for name in _NAMES[:3]): row.get("queued", 0) for row in rows})
         for row in rows:
             key = tuple(row[name] for name in _NAMES)
             known = found.get(key)
@@ -79,7 +84,8 @@ def merge(replicas: Sequence[Sequence[Row]]) -> list[Row]:
             found[key] = latest | {name: row.get(name, 0.0) + (known[name] if known else 0.0) for name in _SUMS}
             picks[key[:3]] = picks.get(key[:3], 0.0) + row["picks"]
     return [
-        row | {"share": row["picks"] / picks[key[:3]] if picks[key[:3]] else None} for key, row in sorted(found.items())
+        row | {"queued": queued[key[:3]], "share": row["picks"] / picks[key[:3]] if picks[key[:3]] else None}
+        for key, row in sorted(found.items())
     ]
 
 

@@ -17,7 +17,7 @@ from extproc.exchange.waiting_pick import WaitingPick
 from extproc.headers import DESTINATION_ENDPOINT, MODEL_VERSION, Headers, safe_value
 from extproc.picking.endpoint_state import EndpointState
 from extproc.policy import unowned_requests
-from extproc.policy.decision import DEFAULT, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
+from extproc.policy.decision import DEFAULT, FAILOVER, MATCH, PIN, SESSION, STICKY, Decision, matched_entry
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import cookie
 from extproc.policy.target import Target
@@ -202,6 +202,8 @@ def _why_version(decision: Decision, policy: Policy, headers: Headers) -> str:
         return f"{version} because the client pins it and the policy allows that"
     if decision.cohort == STICKY:
         return f"{version} because that is where the weights put {_key_text(policy, headers)}{_rollout_text(policy)}"
+    if decision.cohort == FAILOVER:
+        return f"{version} answers, since the version that it belongs to has no server at present"
     if policy.versions and decision.cohort == DEFAULT:
         only = len(policy.answering) == 1
         return f"{version} is its only version" if only else f"{version} is its default; the request has no sticky key"

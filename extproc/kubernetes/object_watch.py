@@ -19,7 +19,8 @@ SHORTEST_WATCH = 1.0
 """Seconds. After one that ends sooner there is a pause, as after a failure: something in between ends them all."""
 WATCHES_A_LIST = 10
 """So many watches, each a minute long, follow one list: whatever a watch has missed comes with the next list."""
-_NOT_ASKED = "was not asked yet"
+_TOO_MANY = 429
+"""The status of a server that has no time now."""
 
 
 class ObjectWatch:
@@ -45,17 +46,14 @@ class ObjectWatch:
         """As last told, by namespace and name; they stay while the server is away."""
         self.listed = False
         """Whether the server has told them at all."""
-        self.failure = _NOT_ASKED
+        self.answered = False
+        """Whether the server has told them, or has refused to; not while it is away or has no time."""
+        self.failure = "was not asked yet"
         """Why they may be out of date; empty where they are not."""
         self.outage = Outage()
         self._on_change = on_change
         self._optional, self._part = optional, part
         self._failures = 0
-
-    @property
-    def answered(self) -> bool:
-        """Whether the server has told them, or why it does not."""
-        return self.failure != _NOT_ASKED
 
     @property
     def _what(self) -> str:
@@ -68,9 +66,12 @@ class ObjectWatch:
                 async with connect() as api:
                     await self._follow(api)
             except (ApiFailure, NoCredentials) as failure:
-                if isinstance(failure, ApiFailure) and not 400 <= failure.status < 500:
+                status = failure.status if isinstance(failure, ApiFailure) else None
+                refused = status is not None and 400 <= status < 500
+                self.answered |= refused and status != _TOO_MANY
+                if status is not None and not refused:
                     self.outage.failed(time.monotonic())
-                if self._optional and isinstance(failure, ApiFailure) and failure.status == 404:
+                if self._optional and status == 404:
                     self._note_absence()
                 else:
                     self._fail(str(failure))
@@ -88,7 +89,7 @@ class ObjectWatch:
             self.objects = {_place(found): self._part(found | told) for found in listed.objects}
             if self.listed and self.failure:
                 log.info("%s are watched again", self._what)
-            self.listed, self.failure = True, ""
+            self.listed, self.answered, self.failure = True, True, ""
             self._on_change()
             await self._watch(api, listed.resource_version)
 

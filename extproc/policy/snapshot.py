@@ -210,8 +210,9 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def vacant(self) -> frozenset[str]:
-        """Clusters (``Target.cluster_of``) that have no servers at present."""
-        return vacant_clusters(self.target_by_cluster.values())
+        """Clusters (``Target.cluster_of``) that have no servers at present, and ``policy/version`` without a target."""
+        nowhere = (f"{policy}/{version}" for (policy, version), found in self.targets.items() if not found)
+        return vacant_clusters(self.target_by_cluster.values()).union(nowhere)
 
     def choose_target(
         self,
@@ -233,9 +234,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return tiers[0].choose(key, lambda t: LAST if t.cluster_of(grpc=grpc) in down else free_shares.get(t.pool, 1.0))
 
     def is_down(self, policy: str, version: str, down: frozenset[str], grpc: bool = False) -> bool:
-        """Whether a version has targets, and all of them are ``down`` (clusters), for a call of gRPC or any other."""
-        targets = self.targets[policy, version]
-        return bool(targets) and all(target.cluster_of(grpc=grpc) in down for target in targets)
+        """Whether a version has no target that is not ``down`` (clusters), for a call of gRPC or any other."""
+        return all(target.cluster_of(grpc=grpc) in down for target in self.targets[policy, version])
 
     @cached_property
     def places(self) -> dict[tuple[str, str], Place]:

@@ -189,8 +189,10 @@ def _check_default(policy: Policy, spec: Field, pools: Pools, fitting: Sequence[
         remedy = "change what is required, or declare a pool that meets it"
         spec.at("gpuRequirements").warn(f"no pool meets it, so every request {outcome}: {why}", remedy)
         return
+    replaced = policy.reject_without_gpu and policy.fails_over and len(policy.answering) > 1
+    of_version = "others answer its requests, or they get a 503" if replaced else f"every request {outcome}"
     for i, version in without_pools:
-        consequence = "it gets no copies" if version.mirror else f"every request {outcome}"
+        consequence = "it gets no copies" if version.mirror else of_version
         endpoints = set(version.endpoints)
         if endpoints and all(p.endpoints and not endpoints & set(p.endpoints) for p in fitting):
             names = ", ".join(p.name for p in fitting)

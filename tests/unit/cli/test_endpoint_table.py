@@ -44,6 +44,7 @@ def test_how_many_wait_is_told_once_where_somebody_does() -> None:
     columns = {str(column.header): list(map(str, column.cells)) for column in table(merge([first, second])).columns}
     assert columns["QUEUED"] == ["5", "", "5"]
     assert "QUEUED" not in [column.header for column in table(merge([[A, B]])).columns]
+    assert [each["queued"] for each in merge([first[:1], second[1:2]])] == [5, 5], "an endpoint that one does not know"
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,6 +96,41 @@ async def _page_tells() -> None:
     assert thought == [pytest.approx(1.06, abs=0.005), pytest.approx(0.06, abs=0.005)]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_has_left_keeps_no_slot_and_no_place(stream: bool) -> None:
+    asyncio.run(_left(stream=stream))
+
+
+async def _left(*, stream: bool) -> None:
+    thinks = asyncio.Semaphore(0)
+
+    async def think(seconds: float) -> None:
+        thinks.release()
+        await asyncio.Event().wait()
+
+    async with ToyModel(["m"], "v7", slots=1).running() as server, aiohttp.ClientSession() as session:
+        server.think = think  # type: ignore[method-assign]
+
+        async def ask_it() -> None:
+            url = f"http://{server.endpoint}/v1/chat/completions"
+            async with session.post(url, json={**ASKED, "stream": stream}) as answer:
+                await answer.read()
+
+        async def is_told(running: int, waiting: int) -> None:
+            found = None
+            async with asyncio.timeout(30):
+                while found is None or (found.running, found.waiting) != (running, waiting):
+                    async with session.get(f"http://{server.endpoint}/metrics") as answer:
+                        found = read_page("vllm", await answer.read())
+
+        asked = [asyncio.create_task(ask_it()) for _ in range(3)]
+        await thinks.acquire()
+        await is_told(1, 2)
+        for one in asked:
+            one.cancel()
+        await is_told(0, 0)
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

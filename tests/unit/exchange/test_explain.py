@@ -199,6 +199,17 @@ def test_what_is_refused(body: Any, status: int, code: str, model: str | None) -
     assert found["headers"] == {}
 
 
+def test_a_version_that_has_no_server_is_told() -> None:
+    """On the pool that the policy asks for, only v1 has one."""
+    versions = Version("v1", 1, ("10.0.0.1:8000",)), Version("v2", 1 << 40, ("10.0.0.2:8000",))
+    moved = Policy("moved", models=("moved",), versions=versions, sticky=Sticky("x-user-id"), gpu=Requirement("a100"))
+    snapshot = Snapshot((moved,), SNAPSHOT.pools)
+    found = of(CHAT, {"model": "moved", "messages": []}, ("x-user-id", "ann"), snapshot=snapshot)
+    assert (found["version"], found["cohort"], found["gpu_pool"]) == ("v1", "failover", "west")
+    why = "v1 answers, since the version that it belongs to has no server at present, on GPU pool west"
+    assert found["reason"] == owned("moved") + why
+
+
 def test_a_rewrite_is_told_wherever_the_model_stands() -> None:
     found = chat("old")
     assert (found["model"], found["model_rewrite"]) == ("old", "new-name")

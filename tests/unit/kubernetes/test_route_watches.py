@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.kubernetes import route_watches
+from extproc.kubernetes import object_watch, route_watches
 from extproc.kubernetes.api import Object
 from extproc.kubernetes.route_watches import RouteWatches
 from tests.unit.kubernetes.fake_api import FakeApi, made
@@ -65,6 +65,32 @@ def test_kinds_that_are_not_there_hold_nothing_up(fake_api: FakeApi, monkeypatch
         return found
 
     assert asyncio.run(follow()) == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_can_not_answer_at_first_is_waited_for(
+    status: int, fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a new policy would begin with other weights than the route has."""
+    monkeypatch.setattr(route_watches, "FIRST_LIST", 600)
+    monkeypatch.setattr(object_watch, "FIRST_PAUSE", 0.01)
+    fake_api.put(made("HTTPRoute", "chat", {}))
+    fake_api.answer = (status, b"{}")
+
+    async def heal() -> None:
+        while len(fake_api.requests) < 2:
+            await asyncio.sleep(0.001)
+        fake_api.answer = None
+
+    async def follow() -> list[Object]:
+        watches, healing = RouteWatches(lambda: None), asyncio.create_task(heal())
+        async with asyncio.timeout(30):
+            found = await watches.follow([policy(httpRoute="chat")])
+            await healing
+        await watches.stop()
+        return found
+
+    assert [one["metadata"]["name"] for one in asyncio.run(follow())] == ["chat"]
 
 
 def test_a_silent_server_is_waited_for_once(fake_api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,6 +285,31 @@ def test_nobody_moves_where_nobody_can_serve_or_the_policy_forbids_it() -> None:
     assert by_user(strict, frozenset(["p/v1"])) == before
 
 
+def test_users_of_a_version_without_a_target_get_another_one() -> None:
+    """As where its pods have gone from the nodes of the only pool that fits: it has no cluster that may be down."""
+    west = GpuPool("west", gpu.Gpu(architecture="a100"), ("10.0.0.1:80",))
+    versions = (Version("v1", 1, ("10.0.0.1:80",)), Version("v2", 1, ("10.0.0.2:80",)))
+    pooled = Policy("p", sticky=Sticky(header="x-user"), gpu=Requirement(), versions=versions, allow_pin=True)
+    request, users = InferenceRequest("openai", "chat", "m"), [[("x-user", str(user))] for user in range(40)]
+
+    def found(policy: Policy, *more: tuple[str, str]) -> set[str]:
+        snapshot, told = Snapshot((policy,), (west,)), set()
+        for user in users:
+            headers = Headers.of([*user, *more])
+            try:
+                decision = decide(request, headers, snapshot, b"e", down=snapshot.vacant)
+            except Rejected as rejected:
+                told.add(rejected.code)
+            else:
+                told.add(f"{decision.version} {decision.cohort}")
+        return told
+
+    assert found(pooled) == {"v1 sticky", "v1 failover"}
+    assert found(pooled, ("x-model-version", "v2")) == {"no_gpu_available"}
+    assert found(msgspec.structs.replace(pooled, fails_over=False)) == {"v1 sticky", "no_gpu_available"}
+    assert found(msgspec.structs.replace(pooled, versions=versions[1:])) == {"no_gpu_available"}
+
+
 def test_a_version_that_was_asked_for_by_name_is_not_replaced() -> None:
     policy = msgspec.structs.replace(TWO_VERSIONS, allow_pin=True)
     headers = Headers.of([("x-model-version", "v1")])

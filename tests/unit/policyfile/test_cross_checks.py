@@ -222,6 +222,11 @@ def test_the_pools_that_fit_have_none_of_the_versions_endpoints() -> None:
         "warning 7 spec.versions[0].endpoints: none of them is in a pool that meets gpuRequirements (a100-west), "
         "so every request gets a 503; list them in a pool, or leave them out of the version"
     )
+    others = "\n- {name: v2, weight: 1}"
+    (problem,) = found(file(policy(spec + others), A100))
+    assert ", so others answer its requests, or they get a 503; " in said(problem)
+    (problem,) = found(file(policy(spec + others + "\nonVersionDown: fail"), A100))
+    assert ", so every request gets a 503; " in said(problem)
 
 
 def test_a_pool_without_endpoints_takes_the_versions() -> None:
