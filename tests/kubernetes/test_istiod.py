@@ -162,6 +162,7 @@ def _asked(request: DiscoveryRequest) -> list[bytes]:
 PLACES = {"west": "us-west1/a", "east": "us-east1/b"}
 
 
+@pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning")  # of fields that istiod still sends
 @pytest.mark.parametrize("server", ["{}.example.com:80", "10.9.{}.1:80"])
 def test_requests_for_a_pool_go_to_no_other_first(mesh: ControlPlane, server: str) -> None:
     pools = tuple(
