@@ -263,8 +263,9 @@ class Chaos:
                 continue
             order = answer.picked.split(",")
             assert by_address.keys() >= set(order), order
-            place = order.index(answer.by)
-            figures[f"answered by number {place + 1}"] += 1
+            place = order.index(answer.by) if answer.by in order else len(order)
+            # Where all that were picked have died, the gateway takes one of its own choice.
+            figures[f"answered by number {place + 1}" if place < len(order) else "all picked were dead"] += 1
             # Those before it in the list were dead.
             assert all(by_address[address].died_within(start, end) for address in order[:place]), answer
         late = [each.unready_for(at) for each in self.endpoints for at in each.asked_at]
