@@ -73,6 +73,11 @@ def live(control_plane: ControlPlane) -> dict[Key, dict[str, Any]]:
     return {key_of(one): one for one in json.loads(text)["items"]}
 
 
+def delete_live(control_plane: ControlPlane) -> None:
+    """Deletes them. There are some where a test failed, and they would make the next ones fail."""
+    control_plane.kubectl("delete", KINDS, "-A", "-l", f"{LABEL}=istio")
+
+
 def rendered(snapshot: Snapshot) -> dict[Key, Doc]:
     """What there should be."""
     return controlled(documents(snapshot, IstioOptions(proxies=("sidecar",))), "istio")

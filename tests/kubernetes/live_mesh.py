@@ -13,9 +13,8 @@ from typing import Any, Self
 import yaml
 
 from extproc.kubernetes.change_order import SETTLE
-from extproc.kubernetes.mesh_objects import LABEL
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.controllers import KINDS, ControllerProcess, live
+from tests.kubernetes.controllers import ControllerProcess, delete_live, live
 from tests.kubernetes.istiod_watches import wait_for_istiod
 from tests.kubernetes.mesh_cluster import (
     HOST,
@@ -64,8 +63,7 @@ class LiveMesh:
     def __exit__(self, *_: object) -> None:
         with self._stack:
             self.apply_nothing()
-            if live(self.control_plane):  # the test failed, and the next ones should not for that
-                self.control_plane.kubectl("delete", KINDS, "-A", "-l", LABEL)
+            delete_live(self.control_plane)
 
     def _processor(self, address: str) -> ClusterProcessor:
         chosen = ("--namespace", MODELS, "--listen", f"{address}:50051", *self._flags)

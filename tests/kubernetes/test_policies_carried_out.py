@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from extproc.kubernetes.mesh_objects import LABEL, Key
+from extproc.kubernetes.mesh_objects import Key
 from tests.house.tree import ROOT
 from tests.kubernetes.control_plane import ControlPlane
-from tests.kubernetes.controllers import KINDS, ControllerProcess, live, rendered, same, versions
+from tests.kubernetes.controllers import ControllerProcess, delete_live, live, rendered, same, versions
 from tests.kubernetes.processor import ClusterProcessor
 from tests.manifests.crds import FOLDER, needed
 from tests.policy_documents import load_texts
@@ -29,7 +29,7 @@ def istio(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     control_plane.kubectl("apply", "--server-side", "-f", str(next(FOLDER.glob("istio-*.yaml"))))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
     yield control_plane
-    control_plane.kubectl("delete", KINDS, "-A", "-l", f"{LABEL}=istio")  # there are some where a test failed
+    delete_live(control_plane)
 
 
 @pytest.fixture
