@@ -1,11 +1,13 @@
 """Manifests against the CRDs that Istio, Linkerd and the Gateway API ship, closed to unknown fields, rules evaluated.
 
-The CRDs stand beside the checkout where there are any; without them `needed` skips a test, saying so. A kind that two
-projects ship (HTTPRoute, by the Gateway API and by Linkerd) must please both.
+The CRDs stand beside the checkout where there are any; without them `needed` skips a test, saying so. More of them may
+be in the folder that ``EXTPROC_TEST_CRDS`` names. A kind that two projects ship (HTTPRoute, by the Gateway API and by
+Linkerd) must please both.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from functools import cache
@@ -18,6 +20,7 @@ import yaml
 from tests.manifests import schema
 
 FOLDER = Path(__file__).parents[3] / "shared" / "crds"
+MORE = os.environ.get("EXTPROC_TEST_CRDS", "")
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 needed = pytest.mark.skipif(not any(FOLDER.glob("*.yaml")), reason="no CRDs in ../shared/crds beside the checkout")
@@ -31,16 +34,16 @@ class UnknownKindError(LookupError):
 def problems(manifest: dict[str, Any], crds: Collection[str] = ()) -> list[str]:
     """Everything that its CRDs say against ``manifest``, a plain tree; each with file, kind, name and path.
 
-    ``crds``: only these files of the folder, named without ``.yaml``; default all. Raises UnknownKindError.
+    ``crds``: only these files, named without ``.yaml``; default all. Raises UnknownKindError.
     """
     which = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
     schemas = {
         file: known[which]
-        for file, known in ((f, _kinds(f)) for f in sorted(FOLDER.glob("*.yaml")))
+        for file, known in ((f, _kinds(f)) for f in _files())
         if which in known and (not crds or file.stem in crds)
     }
     if not schemas:
-        raise UnknownKindError(f"no CRD of {which[0]} {which[1]} in {FOLDER.name}/")
+        raise UnknownKindError(f"no CRD of {which[0]} {which[1]} in {FOLDER.name}/, nor in $EXTPROC_TEST_CRDS")
     name = f"{which[1]}/{manifest.get('metadata', {}).get('name')}"
     found = [f"{name}: {problem}" for problem in metadata_problems(manifest.get("metadata"))]
     for file, wanted in schemas.items():
@@ -52,7 +55,24 @@ def problems(manifest: dict[str, Any], crds: Collection[str] = ()) -> list[str]:
 
 def kinds() -> set[tuple[str, str]]:
     """(apiVersion, kind) of everything that `problems` knows."""
-    return {which for file in FOLDER.glob("*.yaml") for which in _kinds(file)}
+    return {which for file in _files() for which in _kinds(file)}
+
+
+def definitions(wanted: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The CRDs of (apiVersion, kind)s of `kinds`, as an API server takes them; each from the first file with it."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in _files():
+        if _kinds(file).keys() & set(wanted):
+            for crd in yaml.load_all(file.read_bytes(), LOADER):
+                if crd and crd["kind"] == "CustomResourceDefinition" and _served(crd) & set(wanted):
+                    crd.pop("status", None)  # of nulls, which the API server refuses
+                    found.setdefault(crd["metadata"]["name"], crd)
+    return [*found.values()]
+
+
+def _served(crd: dict[str, Any]) -> set[tuple[str, str]]:
+    spec = crd["spec"]
+    return {(f"{spec['group']}/{each['name']}", spec["names"]["kind"]) for each in spec["versions"] if each["served"]}
 
 
 def metadata_problems(metadata: Any) -> Iterable[str]:
@@ -77,6 +97,10 @@ def metadata_problems(metadata: Any) -> Iterable[str]:
 _NAME = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _LABEL = r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
 _KEY = r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+
+
+def _files() -> list[Path]:
+    return sorted([*FOLDER.glob("*.yaml"), *(Path(MORE).glob("*.yaml") if MORE else ())])
 
 
 @cache

@@ -13,6 +13,8 @@ from extproc.render.gateway_api.gateway_options import GatewayOptions, Service, 
 
 _API = "networking.gke.io/v1"
 NAME = "aimesh"
+_EVERY_REQUEST = 'request.path.startsWith("/")'
+"""The CRD knows no constant as a condition."""
 
 
 def routes_before_extension(options: GatewayOptions) -> bool:
@@ -38,7 +40,8 @@ def extension(options: GatewayOptions) -> list[Doc]:
         "default": {"config": {"type": "GRPC", "grpcHealthCheck": {"portSpecification": "USE_SERVING_PORT"}}},
     }
     target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway.name}
-    chain = {"name": NAME, "matchCondition": {"celExpressions": [{"celMatcher": "true"}]}, "extensions": [called]}
+    every = {"celExpressions": [{"celMatcher": _EVERY_REQUEST}]}
+    chain = {"name": NAME, "matchCondition": every, "extensions": [called]}
     return [
         manifest(_API, "HealthCheckPolicy", Service(service.namespace, NAME), spec=health),
         manifest(

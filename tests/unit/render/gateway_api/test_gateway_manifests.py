@@ -17,7 +17,8 @@ from tests.unit.render.snapshots import CANARY, MIRRORED, PLAIN, POOLED
 SNAPSHOTS = {"canary": CANARY, "pooled": POOLED, "mirrored": MIRRORED, "plain": PLAIN, "services": SERVICES}
 _CRDS = ("gateway-api-1.6.0", "envoy-gateway-2026-08")
 _OTHERS_CRDS = ("gateway.kgateway.dev/v1alpha1", "networking.gke.io/v1", "gateway.networking.k8s.io/v1beta1")
-"""Whose CRDs are not beside the checkout; ReferenceGrant's neither."""
+"""Whose CRDs are not beside the checkout, ReferenceGrant's neither: ``EXTPROC_TEST_CRDS`` may name a folder of them."""
+_REGIONAL, _GLOBAL = "gke-l7-rilb", "gke-l7-global-external-managed"
 
 
 @crds.needed
@@ -37,6 +38,30 @@ def test_they_are_what_crds_ask_for(snapshot: Snapshot, flavor: Flavor) -> None:
         assert (crds.problems(doc, _CRDS) if ours else core.problems(doc)) == []
     assert "HTTPRoute" in seen
     assert ("EnvoyExtensionPolicy" in seen) == (flavor == "envoy-gateway")
+
+
+@pytest.mark.parametrize(
+    ("flavor", "snapshot", "fields"),
+    [
+        ("gke", PLAIN, {"gateway_class": _REGIONAL}),
+        ("gke", PLAIN, {"gateway_class": _GLOBAL}),
+        ("gke", SERVICES, {"gateway_class": _REGIONAL}),
+        *(("kgateway", snapshot, {}) for snapshot in SNAPSHOTS.values()),
+    ],
+)
+def test_gke_and_kgateway_get_what_their_crds_ask_for(
+    flavor: Flavor, snapshot: Snapshot, fields: dict[str, str]
+) -> None:
+    """By kgateway's chart kgateway-crds, and by GoogleCloudPlatform/gke-gateway-api, where they are at hand."""
+    found = [doc for doc in documents(snapshot, options(flavor, **fields)) if doc["apiVersion"] in _OTHERS_CRDS]
+    unknown = {(doc["apiVersion"], doc["kind"]) for doc in found} - crds.kinds()
+    if unknown:
+        pytest.skip(
+            f"no CRD of {', '.join(sorted(kind for _, kind in unknown))} beside the checkout or in $EXTPROC_TEST_CRDS"
+        )
+    assert [problem for doc in found for problem in crds.problems(doc)] == []
+    kinds = {doc["kind"] for doc in found}
+    assert kinds >= ({"GatewayExtension", "TrafficPolicy"} if flavor == "kgateway" else {"HealthCheckPolicy"})
 
 
 @pytest.mark.parametrize("flavor", FLAVORS)

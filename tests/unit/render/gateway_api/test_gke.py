@@ -23,3 +23,8 @@ def test_gke_calls_before_it_routes_where_it_can() -> None:
     with pytest.raises(SetupError, match="can't choose among 2"):
         extension("gke", SERVICES, **of_class)
     assert any("not route" in note for note in notes(PLAIN, options("gke", **of_class)))
+
+
+def test_every_request_is_matched_in_words_that_the_crd_knows() -> None:
+    (chain,) = extension("gke")["GCPRoutingExtension"]["extensionChains"]
+    assert chain["matchCondition"] == {"celExpressions": [{"celMatcher": 'request.path.startsWith("/")'}]}
