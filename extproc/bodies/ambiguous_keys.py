@@ -22,12 +22,12 @@ _BACKSLASH = 0x5C  # compared as a number
 
 
 def is_key(name: str, key: str) -> bool:
-    """Whether some server matches ``name`` to ``key`` (lower-case letters and underscores).
+    """Whether some server matches ``name`` to ``key`` (ASCII letters and underscores).
 
     Go's ``encoding/json`` compares keys by Unicode's simple case folding: the long s (U+017F) equals ``s``, the Kelvin
     sign (U+212A) ``k``. So does ``strings.EqualFold``, by which Go frameworks bind form fields.
     """
-    return name == key or (len(name) == len(key) and name.casefold() == key)
+    return name == key or (len(name) == len(key) and name.casefold() == key.lower())
 
 
 def check_unambiguous(body: bytes, key: str) -> None:
@@ -50,15 +50,15 @@ def check_names(names: Sequence[str], key: str, what: str) -> None:
 def may_have_duplicates(body: bytes, key: str) -> bool:
     """Whether the body might hold ``key`` twice, or in another case. False is certain; after True, ``members`` tells.
 
-    ``key``: lower-case letters and underscores. Searches for ``"key"`` in any case, and for escapes of ASCII letters
+    ``key``: ASCII letters and underscores. Searches for ``"key"`` in any case, and for escapes of ASCII letters
     (``\\u0041`` to ``\\u007a``).
     """
-    quoted, spelled, foreign, folded = _key_patterns(key)
+    quoted, lowered, spelled, foreign, folded = _key_patterns(key)
     # A search for one byte is much faster than one for several, and most bodies have no backslash.
     escaped = _BACKSLASH in body
     if len(body) < 65_536:
         expected = 1 if body.find(quoted) >= 0 else 0  # not `in`, which takes bytes for a number first
-        repeated = body.lower().count(quoted) > expected
+        repeated = body.lower().count(lowered) > expected
         letter = escaped and _LETTER.search(body) is not None
     else:
         repeated = _first_matches(2, spelled, b'"', body) not in ([], [quoted])
@@ -71,14 +71,16 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _key_patterns(key: str) -> tuple[bytes, re.Pattern[bytes], tuple[bytes, ...], tuple[bytes, ...]]:
-    """The quoted key, a pattern for it in any case, the escapes that only this key can have, and the letters beyond
-    ASCII that equal one of its own.
+def _key_patterns(key: str) -> tuple[bytes, bytes, re.Pattern[bytes], tuple[bytes, ...], tuple[bytes, ...]]:
+    """The quoted key, the same in lower case, a pattern for it in any case, the escapes that only this key can have, and
+    the letters beyond ASCII that equal one of its own.
     """
-    spelled = key.replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)")
-    foreign = tuple(_FOLDED_ESCAPES[letter] for letter in _FOLDED_ESCAPES if letter in key)
-    folded = tuple(letter.encode() for plain, letter in (("s", "\u017f"), ("k", "\u212a")) if plain in key)
-    return b'"%b"' % key.encode(), re.compile(f'"(?i:{spelled})"'.encode()), foreign, folded
+    lowered = key.lower()
+    spelled = lowered.replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)")
+    foreign = tuple(_FOLDED_ESCAPES[letter] for letter in _FOLDED_ESCAPES if letter in lowered)
+    folded = tuple(letter.encode() for plain, letter in (("s", "\u017f"), ("k", "\u212a")) if plain in lowered)
+    in_any_case = re.compile(f'"(?i:{spelled})"'.encode())
+    return b'"%b"' % key.encode(), b'"%b"' % lowered.encode(), in_any_case, foreign, folded
 
 
 def _first_matches(count: int, pattern: re.Pattern[bytes], byte: bytes, body: bytes) -> list[bytes]:

@@ -77,12 +77,19 @@ def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
         (b'{"model":"a","model":"b"}', "duplicate_model"),
         (b'{"model":"a","MODEL":"b"}', "duplicate_model"),
         (b'{"Model":"a"}', "ambiguous_model"),
+        (b'{"modelId":"a"}', None),
+        (b'{"modelId":"a","modelId":"b"}', "duplicate_modelId"),
+        (b'{"modelId":"a","modelid":"b"}', "duplicate_modelId"),
+        (b'{"MODELID":"a"}', "ambiguous_modelId"),
     ],
 )
-def test_a_key_is_there_once_and_as_it_is_written(body: bytes, code: str | None) -> None:
+@pytest.mark.parametrize("padding", [0, 65_536])
+def test_a_key_is_there_once_and_as_it_is_written(body: bytes, code: str | None, padding: int) -> None:
+    key = "modelId" if b"odelI" in body or b"ODELI" in body else "model"
+    body += b" " * padding
     if code is None:
-        check_unambiguous(body, "model")
+        check_unambiguous(body, key)
         return
     with pytest.raises(Rejected) as caught:
-        check_unambiguous(body, "model")
+        check_unambiguous(body, key)
     assert (caught.value.status, caught.value.code) == (400, code)
