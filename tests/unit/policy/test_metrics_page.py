@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from extproc.policy import metrics_page
 from extproc.policy.metrics_page import (
     MAX_ADAPTERS,
-    MAX_SERIES,
     NOTHING,
     PAGE_METRICS,
     READ_WHOLE_EVERY,
@@ -17,6 +16,7 @@ from extproc.policy.metrics_page import (
     PageReader,
     read_page,
 )
+from extproc.policy.page_series import MAX_SERIES
 
 VLLM = b"""\
 vllm:num_requests_running{engine="0",model_name="a"} 4.0
