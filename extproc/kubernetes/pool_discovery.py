@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from extproc.kubernetes.endpoint_pods import with_pods
 from extproc.kubernetes.node_gpus import NodeGpus, gpus_of_node
 from extproc.kubernetes.service_endpoints import Endpoint
 from extproc.policy.gpu import Gpu, Requirement, satisfies
@@ -151,10 +152,14 @@ def resolved_policy(
     """The policy's ``spec`` with the endpoints of its versions, where a pool that it may use is found by its nodes.
 
     ``ready``: by version, the endpoints that take requests. A version without any gets the policy's own host, which is
-    on no pool: no request of its is sent to the pods of another version.
+    on no pool: no request of its is sent to the pods of another version. With the pods of all of them, where the policy
+    asks how busy their GPUs are.
     """
     by_nodes = [pool for pool in pools if pool.node_selector and _may_use(policy, pool)]
-    if not by_nodes or not policy.versions:
+    if not by_nodes:
+        return dict(spec)
+    spec = with_pods(spec, (endpoint for found in ready.values() for endpoint in found))
+    if not policy.versions:
         return dict(spec)
     nowhere = [f"{policy.host}:{policy.port}"]
     versions = []
@@ -167,5 +172,5 @@ def resolved_policy(
 def _may_use(policy: Policy, pool: GpuPool) -> bool:
     if not pool.is_open_to(policy.namespace) or (policy.gpu is not None and not satisfies(pool.gpu, policy.gpu)):
         return False
-    named = [version.gpu_pools for version in policy.versions]
+    named = [version.gpu_pools for version in policy.versions] or [None]
     return any(pool.name in names if names is not None else policy.gpu is not None for names in named)

@@ -98,7 +98,7 @@ def part_of_pod(pod: Object) -> Object:
     ports = (metadata.get("annotations") or {}).get(ACTIVE_PORTS)
     kept |= {"annotations": {ACTIVE_PORTS: ports}} if ports is not None else {}
     ready = [condition for condition in status.get("conditions") or () if condition.get("type") == "Ready"]
-    shown = {name: status[name] for name in ("podIP", "phase") if name in status}
+    shown = {name: status[name] for name in ("podIP", "hostIP", "phase") if name in status}
     return {"kind": PODS.kind, "metadata": kept, "status": {**shown, "conditions": ready}}
 
 

@@ -110,7 +110,9 @@ def _picking(picking: Picking) -> dict[str, Any]:
 
 
 def _pages(pages: EndpointPages) -> dict[str, Any]:
-    return {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
+    pods = {pod.endpoint: {"pod": pod.pod, "hostIP": pod.host_ip} for pod in pages.pods}
+    own = {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
+    return {**own, "gpuPort": pages.gpu_port, "pods": pods}
 
 
 def _metric(metric: CustomMetric) -> dict[str, Any]:

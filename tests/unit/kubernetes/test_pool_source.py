@@ -59,7 +59,7 @@ def test_what_is_kept_of_a_pod_says_as_much_of_its_endpoints() -> None:
         pod(1, annotations={ACTIVE_PORTS: "8000", "long": "x" * 1000}),
         pod(2, ready=False),
         pod(3, deletionTimestamp="now"),
-        pod(4) | {"status": {"podIP": "10.0.0.4", "phase": "Failed", "conditions": conditions, "hostIP": "1.1.1.1"}},
+        pod(4) | {"status": {"podIP": "10.0.0.4", "phase": "Failed", "conditions": conditions, "hostIPs": ["1.1.1.1"]}},
         pod(5) | {"status": {}},
         {name: value for name, value in pod(6).items() if name != "status"},
     ]
@@ -67,7 +67,7 @@ def test_what_is_kept_of_a_pod_says_as_much_of_its_endpoints() -> None:
     whole = source(WantedPools(("ai/llama",)), *objects, *pods)
     parts = source(WantedPools(("ai/llama",)), *objects, *map(part_of_pod, pods))
     assert parts.fill(()) == whole.fill(())
-    assert {"spec", "long", "hostIP"} & set(str(list(map(part_of_pod, pods))).replace("'", " ").split()) == set()
+    assert {"spec", "long", "hostIPs"} & set(str(list(map(part_of_pod, pods))).replace("'", " ").split()) == set()
 
 
 def test_a_pool_without_a_picker_is_served_where_it_is_named() -> None:
