@@ -121,12 +121,15 @@ def test_gpus_are_told_by_the_exporter_of_the_node(servers: list[PageServer], tm
         pages = {"type": "vllm", "gpuPort": int(exporter.address.rpartition(":")[2]), "pods": pods}
         policy = write(tmp_path / "policy.yaml", addresses)
         policy.write_text(policy.read_text().replace("{type: vllm, interval: 50ms}", json.dumps(pages)))
+        asked = "observability: {customMetrics: [{name: busy, type: GAUGE, source: gpuUtilization, labels: [policy]}]}"
+        policy.write_text(f"{policy.read_text()}  {asked}\n")
         with Served(policy, "--drain", "0").ready() as served:
             until(lambda: all(row["gpu"] is not None for row in rows(served).values()))
             assert [rows(served)[address]["gpu"] for address in addresses] == [0.7, 0.1, 0.5]
             until(lambda: all(row["waiting"] is not None for row in rows(served).values()))
             label = f'{{endpoint="{addresses[0]}",gpu_pool="none",policy="llama",version="v1"}}'
             assert served.metric(f"inference_endpoint_gpu_utilization{label}") == 0.7
+            assert served.metric('busy{policy="llama"}') == pytest.approx(1.3 / 3)
             assert len(exporter.asked) == 1, "one connection for all endpoints"
 
 
