@@ -7,12 +7,13 @@ device metrics exporter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import fmean
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
-from extproc.policy.page_series import find_series, lines_of, share
+from extproc.policy.page_series import Series, find_series, lines_of, share
 
-_METRICS: dict[bytes, float] = {
+GPU_METRICS: dict[bytes, float] = {
     b"DCGM_FI_PROF_GR_ENGINE_ACTIVE": 1,
     b"DCGM_FI_DEV_GPU_UTIL": 100,
     b"nv_gpu_utilization": 1,
@@ -21,7 +22,7 @@ _METRICS: dict[bytes, float] = {
 }
 """How busy a GPU is, and the value at full use; the first one found counts. The first one is right for MIG slices, too,
 for which DCGM does not tell the second one."""
-_LINES = lines_of(_METRICS)
+_LINES = lines_of(GPU_METRICS)
 _POD_LABELS = ((b"exported_namespace", b"exported_pod"), (b"namespace", b"pod"), (b"pod_namespace", b"pod_name"))
 """Labels that name the pod which uses a GPU. What was scraped once, and is told on, has the first ones; ``pod`` is then
 the exporter itself."""
@@ -33,13 +34,21 @@ _Values: TypeAlias = dict[bytes, list[float]]
 class GpuPage:
     """A page."""
 
-    def __init__(self, page: bytes) -> None:
+    def __init__(self, found: Iterable[Series]) -> None:
+        """``found``: on it, with all of ``GPU_METRICS``; others do not count."""
         self._all: _Values = {}
         self._by_pod: dict[str, _Values] = {}
-        for series in find_series(_LINES, page):
+        for series in found:
+            if series.name not in GPU_METRICS:
+                continue
             self._all.setdefault(series.name, []).append(series.value)
             if pod := _pod_of(series.by_label):
                 self._by_pod.setdefault(pod, {}).setdefault(series.name, []).append(series.value)
+
+    @classmethod
+    def read(cls, page: bytes) -> Self:
+        """Of its text."""
+        return cls(find_series(_LINES, page))
 
     @property
     def utilization(self) -> float | None:
@@ -62,4 +71,4 @@ def _pod_of(labels: dict[bytes, bytes]) -> str:
 
 
 def _average(values: _Values) -> float | None:
-    return share(next((fmean(values[name]) / full for name, full in _METRICS.items() if name in values), None))
+    return share(next((fmean(values[name]) / full for name, full in GPU_METRICS.items() if name in values), None))

@@ -68,7 +68,7 @@ def parse_metrics_page(kind: str, page: bytes) -> ServerLoad | None:
 
 def parse_gpu_page(page: bytes) -> ServerLoad | None:
     """The utilization of GPUs on the page of their exporter; None where the page has none that is known."""
-    return _server_load(None, None, GpuPage(page).utilization)
+    return _server_load(None, None, GpuPage.read(page).utilization)
 
 
 def _parse_number(text: bytes) -> float | None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from extproc.policy.gpu_page import GpuPage
+from extproc.policy.gpu_page import GPU_METRICS, GpuPage
 from extproc.policy.page_series import MAX_NUMBER, Series, find_series, lines_of, parse_number, share
 
 
@@ -115,9 +115,11 @@ class PageReader:
 
     def __init__(self, kind: str) -> None:
         self._metrics = PAGE_METRICS[kind]
-        self._whole, self._often = _patterns(kind)
-        self._known: list[tuple[bytes, bytes]] = []
-        """Names and labels of the lines in the part."""
+        self._lines, self._often = _patterns(kind)
+        self._known: list[tuple[bytes, Series]] = []
+        """The lines in the part: what stands before a value, and what was there."""
+        self._counts: list[int] = []
+        """How often each of the metrics that change with every page begins a line in the part."""
         self._places: list[list[int]] = []
         """Which of them tell of waiting requests, of the cache, and of running requests."""
         self._part = slice(0, 0)
@@ -136,41 +138,51 @@ class PageReader:
 
     def _read_part(self, page: bytes) -> PageLoad | None:
         """None where the part is not as it was."""
-        part = page[self._part] if self._part.start else b"\n" + page[self._part]
-        lines = self._often.findall(part)
-        if [line[:2] for line in lines] != self._known:
+        part = self._part_of(page)
+        if [part.count(begin) for begin in self._often] != self._counts:
             return None
-        cut_off = self._part.stop < len(page) and part.endswith(lines[-1][2])
-        numbers = [parse_number(text) for _, _, text in lines]
-        if cut_off or None in numbers:
-            return None
-        series = [Series(*line, number or 0.0) for line, number in zip(self._known, numbers, strict=True)]
+        series, end = [], 0
+        for line, known in self._known:
+            begin = part.find(line, end)
+            end = part.find(b"\n", begin + len(line))
+            if end < 0 and self._part.stop >= len(page):
+                end = len(part)
+            text = part[begin + len(line) : end]
+            number = parse_number(text) if 0 <= begin < end and b"}" not in text else None
+            if number is None:
+                return None
+            series.append(Series(known.name, known.labels, number))
         busy = [[series[place] for place in places] for places in self._places]
         last = self._last
         return PageLoad(*_busy(*busy), last.gpu, last.block_size, last.adapters, last.loading)
 
+    def _part_of(self, page: bytes) -> bytes:
+        return page[self._part] if self._part.start else b"\n" + page[self._part]
+
     def _read_whole(self, page: bytes) -> PageLoad:
-        found = find_series(self._whole, page, _TIMES)
+        found = find_series(self._lines, page, _TIMES)
         busy = [_first(found, selectors) for selectors in self._metrics[:3]]
-        often = {_name(selector) for selectors in self._metrics[:3] for selector in selectors}
-        lines = [series for series in found if series.name in often]
+        lines = [series for series in found if b"\n" + series.name in self._often]
         self._until_whole = READ_WHOLE_EVERY - 1 if lines else 0
         if lines:
-            self._known = [(series.name, series.labels) for series in lines]
+            text = b"\n" + page
+            self._known = [(text[series.start : series.value_at], series) for series in lines]
             self._places = [[lines.index(series) for series in each] for each in busy]
             self._part = slice(max(0, lines[0].start - _SLACK), lines[-1].end + _SLACK)
+            part = self._part_of(page)
+            self._counts = [part.count(begin) for begin in self._often]
         adapters, loading = _adapters(_first(found, self._metrics.adapters))
         block = _block_size(_first(found, self._metrics.block), self._metrics.block)
-        return PageLoad(*_busy(*busy), GpuPage(page).utilization, block, adapters, loading)
+        return PageLoad(*_busy(*busy), GpuPage(found).utilization, block, adapters, loading)
 
 
 @lru_cache(maxsize=len(PAGE_METRICS))
-def _patterns(kind: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Lines of all metrics of this type of server, and of those that change with every page."""
+def _patterns(kind: str) -> tuple[re.Pattern[bytes], tuple[bytes, ...]]:
+    """Lines of all metrics of this type of server, and of GPUs; and how those begin that change with every page."""
     metrics = PAGE_METRICS[kind]
-    often = [_name(selector) for selectors in metrics[:3] for selector in selectors]
-    seldom = [_name(selector) for selectors in metrics[3:] for selector in selectors]
-    return lines_of([*often, *seldom]), lines_of(often)
+    names = dict.fromkeys(_name(selector) for selectors in metrics for selector in selectors)
+    often = dict.fromkeys(_name(selector) for selectors in metrics[:3] for selector in selectors)
+    return lines_of([*names, *GPU_METRICS]), tuple(b"\n" + name for name in often)
 
 
 def _name(selector: bytes) -> bytes:

@@ -25,7 +25,9 @@ class Series(NamedTuple):
     labels: bytes
     value: float
     start: int = 0
+    value_at: int = 0
     end: int = 0
+    """Where it stands, behind the end of a line, and where its value does."""
 
     @property
     def by_label(self) -> dict[bytes, bytes]:
@@ -46,7 +48,7 @@ def find_series(lines: re.Pattern[bytes], page: bytes, times: Container[bytes] =
     if len(matches) > MAX_SERIES:
         return []
     return [
-        Series(match[1], match[2] or b"", number, match.start(), match.end())
+        Series(match[1], match[2] or b"", number, match.start(), match.start(3), match.end())
         for match in matches
         if (number := parse_number(match[3], _MAX_TIME if match[1] in times else MAX_NUMBER)) is not None
     ]

@@ -30,8 +30,11 @@ from extproc.serve.shared_board import SharedBoard
 
 log = logging.getLogger("extproc.serve.load_collector")  # it is run as __main__
 
-TURN = 0.01
-"""Seconds between two turns while answers are awaited."""
+MIN_TURN, MAX_TURN, TURNS_PER_INTERVAL = 0.01, 0.02, 5
+"""Seconds from one turn to the next: a fifth of the shortest interval, within these bounds. The fewer turns, the more
+pages share what it costs to awake; answers are read a turn after they were asked for."""
+_MIN_PAUSE = 0.005
+"""Seconds between two turns at least, however long they take."""
 TIMEOUT = 1.0
 """Seconds that a source has: for a connection, and for all of an answer."""
 RETRY_INTERVAL = 1.0
@@ -56,7 +59,7 @@ class LoadCollector:
         self._asking: set[PageSource] = set()
         self._findings = Findings()
         self._buffer = bytearray(BUFFER_SIZE)
-        self._generation = 0
+        self._generation, self._turn = 0, MIN_TURN
         self._follow_at = self._overdue_at = self._minute = 0.0
         self._lines = 0
         self._cpu_before = float(board.numbers[CPU]) - time.process_time()
@@ -65,9 +68,12 @@ class LoadCollector:
     def run(self) -> None:
         """Takes turns for ever."""
         while True:
+            began = time.monotonic()
             self.turn()
-            due = min(self._follow_at, self._due[0][0]) if self._due else self._follow_at
-            time.sleep(TURN if self._asking else max(TURN, due - time.monotonic()))
+            following = began + self._turn
+            if not self._asking:
+                following = max(following, min(self._follow_at, self._due[0][0]) if self._due else self._follow_at)
+            time.sleep(max(_MIN_PAUSE, following - time.monotonic()))
 
     def turn(self) -> None:
         """Asks whose page is due, and reads what has come."""
@@ -75,7 +81,7 @@ class LoadCollector:
         if now >= self._follow_at:
             self._follow_at = now + _FOLLOW_INTERVAL
             self._follow(now)
-        if self._due and self._due[0][0] <= now:
+        if self._due and self._due[0][0] <= now + self._turn / 2:
             self._ask(now)
         for fd, _ in self._poll.poll(0):
             if source := self._watched.get(fd):
@@ -122,6 +128,8 @@ class LoadCollector:
                 self._log(logging.WARNING, "%s is not read: %s", url, error)
                 continue
             self._ask_at(source, now + source.interval * place / len(new))
+        shortest = min((source.interval for source in self._sources.values()), default=0.0)
+        self._turn = min(MAX_TURN, max(MIN_TURN, shortest / TURNS_PER_INTERVAL))
         for url, slots in exporters.items():
             if isinstance(exporter := self._sources.get(url), ExporterSource):
                 exporter.slots = slots
@@ -137,7 +145,7 @@ class LoadCollector:
 
     def _ask(self, now: float) -> None:
         picked = self._board.picked()
-        while self._due and self._due[0][0] <= now:
+        while self._due and self._due[0][0] <= now + self._turn / 2:
             source = heappop(self._due)[2]
             if not source.gone:
                 source.begin(now, picked)

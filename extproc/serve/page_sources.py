@@ -93,7 +93,7 @@ class ExporterSource(PageSource):
 
     def take(self, page: bytes, findings: Findings) -> str:
         """As ``PageSource``."""
-        found = GpuPage(page)
+        found = GpuPage.read(page)
         if found.utilization is None:
             return "the utilization of no GPU is on the page"
         for slot in self.slots:

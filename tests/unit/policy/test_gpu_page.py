@@ -23,19 +23,19 @@ NODE = HEAD + dcgm(UTIL, 0, 90, "ai/a") + dcgm(UTIL, 1, 50, "ai/a") + dcgm(UTIL,
 
 
 def of(page: str, pod: str) -> float | None:
-    return GpuPage(page.encode()).utilization_of(pod)
+    return GpuPage.read(page.encode()).utilization_of(pod)
 
 
 def test_a_pod_has_the_average_of_its_gpus() -> None:
-    assert GpuPage(NODE.encode()).utilization == 0.4
+    assert GpuPage.read(NODE.encode()).utilization == 0.4
     assert [of(NODE, pod) for pod in ("ai/a", "ai/b", "ai/c", "other/a", "")] == [0.7, 0.2, None, None, None]
 
 
 def test_a_page_that_names_no_pods_tells_of_the_node() -> None:
     page = "".join(dcgm(UTIL, gpu, 25 * gpu, host="hostname") for gpu in range(3))
-    assert of(page, "ai/a") == GpuPage(page.encode()).utilization == 0.25
+    assert of(page, "ai/a") == GpuPage.read(page.encode()).utilization == 0.25
     nvml = b'nvidia_smi_utilization_gpu_ratio{uuid="a"} 0.5\nnvidia_smi_utilization_gpu_ratio{uuid="b"} 1\n'
-    assert GpuPage(nvml).utilization_of("ai/a") == 0.75
+    assert GpuPage.read(nvml).utilization_of("ai/a") == 0.75
 
 
 @pytest.mark.parametrize("prefix", ["exported_", ""])
@@ -65,5 +65,5 @@ def test_numbers_that_can_t_be_are_not_known(value: str) -> None:
 
 
 def test_a_page_of_something_else_tells_nothing() -> None:
-    assert GpuPage(b"<html>").utilization is None
-    assert GpuPage(b"<html>").utilization_of("ai/a") is None
+    assert GpuPage.read(b"<html>").utilization is None
+    assert GpuPage.read(b"<html>").utilization_of("ai/a") is None

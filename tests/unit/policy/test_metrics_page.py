@@ -140,6 +140,29 @@ def test_parts_tell_what_whole_pages_tell(pages: list[tuple[int, int, int, bytes
         assert reader.read(page) == read_page("vllm", page)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'vllm:num_requests_waiting{engine="0"} 7 } 8',
+        b'vllm:num_requests_waiting{engine="0"}  7',
+        b'vllm:num_requests_waiting{engine="0"}7',
+        b'vllm:num_requests_waiting{engine="0"} ',
+        b'vllm:num_requests_waiting{engine="0"} 7 1700000000',
+        b'vllm:num_requests_waiting{engine="0"} nan',
+        b'vllm:num_requests_waiting_by_reason{engine="0"} 7',
+        b'vllm:num_requests_waiting{engine="0"} 7\r',
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_that_is_another_one_is_read_as_on_a_whole_page(line: bytes, end: bytes) -> None:
+    reader = PageReader("vllm")
+    before = b"# x\n" * 3 + b'vllm:num_requests_waiting{engine="0"} 5' + end
+    assert reader.read(before).waiting == 5
+    page = b"# x\n" * 3 + line + end
+    assert reader.read(page) == read_page("vllm", page)
+    assert reader.read(before).waiting == 5
+
+
 def test_what_is_too_much_is_not_known() -> None:
     line = b'vllm:num_requests_waiting{engine="%d"} 1\n'
     page = b"".join(line % n for n in range(MAX_SERIES))

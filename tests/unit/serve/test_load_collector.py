@@ -232,6 +232,14 @@ def test_exporters_that_are_bad_cost_nobody_else_anything(monkeypatch: pytest.Mo
         assert len(server.asked) == len(wanted)
 
 
+@pytest.mark.parametrize(("interval", "turn"), [(0.05, 0.01), (0.075, 0.015), (0.1, 0.02), (1.0, 0.02)])
+def test_the_shortest_interval_says_how_often_it_awakes(interval: float, turn: float) -> None:
+    pages = {"a:1": Page("vllm", "http://127.0.0.1:1/metrics", 1.0)}
+    with collecting(board(), pages | {"b:1": Page("vllm", "http://127.0.0.1:1/metrics", interval)}) as collector:
+        collector.turn()
+        assert collector._turn == pytest.approx(turn)
+
+
 def test_large_pages_are_read_seldom() -> None:
     shared = board()
     large = answer(b"vllm:num_requests_waiting 1\n" + b"# x\n" * (FULL_RATE_PAGE // 2))
