@@ -121,8 +121,7 @@ def resolved_pool(
 ) -> dict[str, Any]:
     """The pool's ``spec`` with what its nodes tell; what the spec itself says stays.
 
-    ``endpoints``: those that take requests, of every policy; no version has ``NOWHERE``, so that no target is on a pool
-    on whose nodes nobody serves. ``before``: the spec that is in force: where all nodes
+    ``endpoints``: those that take requests, of every policy. ``before``: the spec that is in force: where all nodes
     have gone since, as an autoscaler has it, the pool is what they were, and nobody is on it. A spec without
     ``nodeSelector`` stays as it is.
     """
@@ -151,9 +150,9 @@ def resolved_policy(
 ) -> dict[str, Any]:
     """The policy's ``spec`` with the endpoints of its versions, where a pool that it may use is found by its nodes.
 
-    ``ready``: by version, the endpoints that take requests. A version without any gets the policy's own host, which is
-    on no pool: no request of its is sent to the pods of another version. With the pods of all of them, where the policy
-    asks how busy their GPUs are.
+    ``ready``: by version, the endpoints that take requests. A version without any has nobody, also off its pools
+    (``onNoGpu: ignore``): the policy's own host would be the pods of other versions. With the pods of all endpoints,
+    where the policy asks how busy their GPUs are.
     """
     by_nodes = [pool for pool in pools if pool.node_selector and _may_use(policy, pool)]
     if not by_nodes:
@@ -161,11 +160,10 @@ def resolved_policy(
     spec = with_pods(spec, (endpoint for found in ready.values() for endpoint in found))
     if not policy.versions:
         return dict(spec)
-    nowhere = [f"{policy.host}:{policy.port}"]
     versions = []
     for version in spec["versions"]:
         addresses = sorted(each.address for each in ready.get(version["name"], ()))
-        versions.append(version if "endpoints" in version else {**version, "endpoints": addresses or nowhere})
+        versions.append(version if "endpoints" in version else {**version, "endpoints": addresses or [NOWHERE]})
     return {**spec, "versions": versions}
 
 

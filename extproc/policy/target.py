@@ -72,9 +72,9 @@ def vacant_clusters(targets: Iterable[Target]) -> frozenset[str]:
 
 
 def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tuple[str, ...]:
-    """The endpoints that both list, or those of whichever lists any."""
+    """The endpoints that both list, or those of whichever lists any. ``NOWHERE`` is none that both could mean."""
     if of_version and of_pool:
-        return tuple(endpoint for endpoint in of_version if endpoint in of_pool)
+        return tuple(endpoint for endpoint in of_version if endpoint in of_pool and endpoint != NOWHERE)
     return of_version or of_pool
 
 

@@ -52,6 +52,11 @@ def test_a_proxy_can_be_told_one_of_several_addresses(endpoints: tuple[str, ...]
     assert Target("chat", "v1", "", endpoints).addresses == (endpoints if told else ())
 
 
+def test_nobody_is_not_whom_both_mean() -> None:
+    assert listed_by_both((NOWHERE,), (NOWHERE,)) == ()
+    assert listed_by_both((NOWHERE,), ()) == listed_by_both((), (NOWHERE,)) == (NOWHERE,)
+
+
 def test_where_nobody_is_there_are_no_servers() -> None:
     nobody = Target("chat", "v1", "", (NOWHERE,), grpc_endpoints=("a:81",))
     assert (nobody.present(grpc=False), nobody.present(grpc=True)) == ((), ("a:81",))
