@@ -74,6 +74,11 @@ class PoolSource:
         told = [f"{INFERENCE_POOLS.kind} {'/'.join(place)}: {flaw}" for place, flaw in flaws if flaw]
         return [*map(str, self.missing), *told]
 
+    @property
+    def readable(self) -> bool:
+        """Whether one of the pools that are wanted is as it must be. May be read in any thread."""
+        return any(not flaw_of(one) for one in _objects(self._pools) if self._is_wanted(one))
+
     def fill(self, objects: Iterable[Object]) -> tuple[list[Object], list[Problem]]:
         """The objects as the pools have them (``pools_as_policies.with_pools``), and what is wrong."""
         pools = [one for one in _objects(self._pools) if self._is_wanted(one)]

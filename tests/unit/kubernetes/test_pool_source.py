@@ -45,6 +45,15 @@ def test_pools_that_are_missing_are_told_where_they_are_named() -> None:
     assert made.fill(())[1] == made.missing
 
 
+def test_a_pool_is_readable_where_one_that_is_wanted_is() -> None:
+    broken = pool("a")
+    del broken["spec"]["selector"]
+    assert not source(WantedPools(("ai/a",)), broken, pool("b")).readable
+    assert source(WantedPools(("ai/a", "ai/b")), broken, pool("b")).readable
+    assert source(WantedPools(pickers=("ai/mine",)), broken, pool("b", picker="mine")).readable
+    assert not source(WantedPools(("ai/a",))).readable
+
+
 def test_only_the_namespaces_of_pools_are_watched_and_two_kinds_may_be_missing() -> None:
     watches = PoolSource(WantedPools(("ai/a", "ai/b"), ("team/mine",)), lambda: None).watches
     asked = {(watch.resource.kind, watch.namespace) for watch in watches}
