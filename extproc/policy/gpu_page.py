@@ -1,7 +1,7 @@
 """How busy the GPUs on a metrics page are: all of them, or those of one pod.
 
-Sources: NVIDIA's dcgm-exporter (``etc/default-counters.csv``; the labels of its Kubernetes mapping, before version 3
-``pod_name`` and ``pod_namespace``), Triton's and nvidia_gpu_exporter's numbers of the NVML, AMD's
+Sources: NVIDIA's dcgm-exporter (``etc/default-counters.csv``; the labels of its Kubernetes mapping, with
+``--use-old-namespace`` ``pod_name`` and ``pod_namespace``), Triton's and nvidia_gpu_exporter's numbers of the NVML, AMD's
 device metrics exporter.
 """
 
