@@ -1,8 +1,8 @@
 """How busy the GPUs on a metrics page are: all of them, or those of one pod.
 
 Sources: NVIDIA's dcgm-exporter (``etc/default-counters.csv``; the labels of its Kubernetes mapping, with
-``--use-old-namespace`` ``pod_name`` and ``pod_namespace``), Triton's and nvidia_gpu_exporter's numbers of the NVML, AMD's
-device metrics exporter.
+``--use-old-namespace`` ``pod_name`` and ``pod_namespace``), Triton's and nvidia_gpu_exporter's numbers of the NVML,
+AMD's device metrics exporter.
 """
 
 from __future__ import annotations
