@@ -33,6 +33,8 @@ log = logging.getLogger("extproc.serve.load_collector")  # it is run as __main__
 MIN_TURN, MAX_TURN, TURNS_PER_INTERVAL = 0.01, 0.02, 5
 """Seconds from one turn to the next: a fifth of the shortest interval, within these bounds. The fewer turns, the more
 pages share what it costs to awake; answers are read a turn after they were asked for."""
+BURST = 100
+"""Pages that are asked for together: between two bursts it sleeps, and more of them are spread over their interval."""
 _MIN_PAUSE = 0.005
 """Seconds between two turns at least, however long they take."""
 TIMEOUT = 1.0
@@ -127,7 +129,7 @@ class LoadCollector:
             except ValueError as error:
                 self._log(logging.WARNING, "%s is not read: %s", url, error)
                 continue
-            self._ask_at(source, now + source.interval * place / len(new))
+            self._ask_at(source, now + source.interval * (place - place % BURST) / len(new))
         shortest = min((source.interval for source in self._sources.values()), default=0.0)
         self._turn = min(MAX_TURN, max(MIN_TURN, shortest / TURNS_PER_INTERVAL))
         for url, slots in exporters.items():

@@ -28,7 +28,7 @@ from extproc.picking.board_layout import (
 )
 from extproc.policy.metrics_page import PageReader
 from extproc.serve import load_collector, page_sources
-from extproc.serve.load_collector import LoadCollector
+from extproc.serve.load_collector import BURST, LoadCollector
 from extproc.serve.page_sources import FULL_RATE_PAGE
 from tests.hostile_server import CHUNKED, OK, HostileServer, dripping, flooding
 from tests.page_server import PageServer, answer, page_of
@@ -238,6 +238,19 @@ def test_the_shortest_interval_says_how_often_it_awakes(interval: float, turn: f
     with collecting(board(), pages | {"b:1": Page("vllm", "http://127.0.0.1:1/metrics", interval)}) as collector:
         collector.turn()
         assert collector._turn == pytest.approx(turn)
+
+
+def test_pages_are_asked_for_in_bursts_that_are_spread_over_the_interval() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
+        pages = {f"a:{port}": Page("vllm", url, 1.0) for port in range(1, BURST * 5 // 2 + 1)}
+        with collecting(board(), pages) as collector:
+            collector.turn()
+            asked = len(collector._asking)
+            left = sorted(due for due, _, _ in collector._due)
+    assert (asked, len(left)) == (BURST, BURST * 3 // 2)
+    assert left[0] == left[BURST - 1]
+    assert left[-1] - left[0] == pytest.approx(1 / 2.5)
 
 
 def test_large_pages_are_read_seldom() -> None:
