@@ -41,7 +41,7 @@ from extproc.policy.decision import UNOWNED, Decision, decide, follow
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.session_tag import Place
 from extproc.policy.snapshot import Snapshot
-from extproc.policy.target import NOTHING_DOWN
+from extproc.policy.target import NOTHING_DOWN, united
 from extproc.policy.unreadable_requests import NO_API, is_owned, refusal
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class RouteStream:
         self.state = _HEAD
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._down = snapshot, entropy, down | snapshot.vacant
+        self._snapshot, self._entropy, self._down = snapshot, entropy, united(down, snapshot.vacant)
         self._free_shares, self._shares, self._breakers, self._picks = free_shares, shares, breakers, picks
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None

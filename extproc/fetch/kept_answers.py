@@ -32,6 +32,8 @@ class KeptAnswers:
         """Whether another request may follow the last answer."""
         self._raw: bytes | bytearray = b""
         self._body, self._end = slice(0, 0), 0
+        self._head, self._framing = b"", (b"", b"")
+        """Of the last plain answer, as most of the next ones begin, and the field that says where its body ends."""
         self._pieces_left = 0
         self._reader: AnswerReader | None = None
         self._read = bytearray()
@@ -64,18 +66,23 @@ class KeptAnswers:
         """Where the answer ends, if it is a plain one."""
         self.begun, self._raw, self._end = True, data, 0
         self._pieces_left = self._max_body // MIN_PIECE + FREE_PIECES
-        head = _HEAD.match(data, 0, MAX_HEAD)
-        if head is None:
+        if not self._head or not data.startswith(self._head):  # most heads are as the last one was
+            head = _HEAD.match(data, 0, MAX_HEAD)
+            if head is None:
+                return
+            told = [(name.lower(), value.strip(b" \t").lower()) for name, value in _FRAMING.findall(head[1])]
+            framing = [field for field in told if field != (b"connection", b"keep-alive")]
+            self._head, self._framing = head[0], framing[0] if len(framing) == 1 else (b"", b"")
+        name, value = self._framing
+        if name == b"content-length" and _LENGTH.fullmatch(value):
+            begin, size, end = len(self._head), int(value), b""
+        elif value == b"chunked" and name == b"transfer-encoding" and (line := _CHUNK.match(data, len(self._head))):
+            begin, size, end = line.end(), int(line[1], 16), _LAST_CHUNK
+        else:
             return
-        framing = [(name.lower(), value.strip(b" \t").lower()) for name, value in _FRAMING.findall(head[1])]
-        match [field for field in framing if field != (b"connection", b"keep-alive")]:
-            case [(b"content-length", length)] if _LENGTH.fullmatch(length) and int(length) <= self._max_body:
-                self._body = slice(head.end(), head.end() + int(length))
-                self._end = self._body.stop
-            case [(b"transfer-encoding", b"chunked")] if line := _CHUNK.match(data, head.end()):
-                if 0 < (size := int(line[1], 16)) <= self._max_body:
-                    self._body = slice(line.end(), line.end() + size)
-                    self._end = self._body.stop + len(_LAST_CHUNK)
+        if size <= self._max_body and (size or not end):
+            self._body = slice(begin, begin + size)
+            self._end = begin + size + len(end)
 
     def _read_on(self, reader: AnswerReader, data: bytes) -> Answer | None:
         self._read += reader.feed(data)

@@ -196,11 +196,13 @@ class _Taking:
             if document is not None and isinstance(document.value, GpuPool):
                 pools.append(document.value)
         for key, policy in self._policies.items():
+            ready = self._ready[key]
+            known = {name: found for name, found in ready.items() if found is not None}
             if _versions_of(specs[key]):
                 specs[key] = self._weighted(specs[key], policy, in_force_of(self._objects[key]))
-                ready = self._ready[key]
-                known = {name: found for name, found in ready.items() if found is not None}
                 specs[key] = _waiting(resolved_policy(specs[key], policy, pools, known), self._objects[key], ready)
+            elif not policy.versions:
+                specs[key] = resolved_policy(specs[key], policy, pools, known)
         return specs
 
     def _weighted(self, spec: Mapping[str, Any], policy: Policy, before: InForce | None) -> Mapping[str, Any]:

@@ -239,11 +239,15 @@ class ClusterPolicies:
         self._as_written = {key: one for key, one in (self._as_written | as_now).items() if key in serving}
 
     def _is_told(self) -> bool:
-        """Whether the server has told all objects; at first with all pools that are asked for by name, as they must
-        be.
+        """Whether the server has told all objects; at first with all pools that are asked for by name. One that can't
+        be read holds up nobody else.
         """
-        unread = self._pools is not None and not self.snapshot.generation and self._pools.unread
-        return all(watch.listed for watch in self._all_watches) and not unread
+        if not all(watch.listed for watch in self._all_watches):
+            return False
+        if self._pools is None or self.snapshot.generation:
+            return True
+        others = self._files is not None or self._pools.readable or any(map(_has_policies, self._watches))
+        return not (self._pools.missing if others else self._pools.unread)
 
     def _take(self, found: Iterable[Object], pool_problems: Sequence[Problem] = (), *, anew: bool = False) -> None:
         """``anew``: something has changed that is not among ``found``."""
@@ -286,3 +290,7 @@ class ClusterPolicies:
             snapshot_file.write(self._directory, self._scope, objects)
         except SnapshotProblem as problem:
             log.warning("%s", problem)
+
+
+def _has_policies(watch: ObjectWatch) -> bool:
+    return watch.resource == POLICIES and bool(watch.objects)

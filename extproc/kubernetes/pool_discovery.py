@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from extproc.kubernetes.endpoint_pods import with_pods
 from extproc.kubernetes.node_gpus import NodeGpus, gpus_of_node
 from extproc.kubernetes.service_endpoints import Endpoint
 from extproc.policy.gpu import Gpu, Requirement, satisfies
@@ -120,8 +121,7 @@ def resolved_pool(
 ) -> dict[str, Any]:
     """The pool's ``spec`` with what its nodes tell; what the spec itself says stays.
 
-    ``endpoints``: those that take requests, of every policy; no version has ``NOWHERE``, so that no target is on a pool
-    on whose nodes nobody serves. ``before``: the spec that is in force: where all nodes
+    ``endpoints``: those that take requests, of every policy. ``before``: the spec that is in force: where all nodes
     have gone since, as an autoscaler has it, the pool is what they were, and nobody is on it. A spec without
     ``nodeSelector`` stays as it is.
     """
@@ -150,22 +150,25 @@ def resolved_policy(
 ) -> dict[str, Any]:
     """The policy's ``spec`` with the endpoints of its versions, where a pool that it may use is found by its nodes.
 
-    ``ready``: by version, the endpoints that take requests. A version without any gets the policy's own host, which is
-    on no pool: no request of its is sent to the pods of another version.
+    ``ready``: by version, the endpoints that take requests. A version without any has nobody, also off its pools
+    (``onNoGpu: ignore``): the policy's own host would be the pods of other versions. With the pods of all endpoints,
+    where the policy asks how busy their GPUs are.
     """
     by_nodes = [pool for pool in pools if pool.node_selector and _may_use(policy, pool)]
-    if not by_nodes or not policy.versions:
+    if not by_nodes:
         return dict(spec)
-    nowhere = [f"{policy.host}:{policy.port}"]
+    spec = with_pods(spec, (endpoint for found in ready.values() for endpoint in found))
+    if not policy.versions:
+        return dict(spec)
     versions = []
     for version in spec["versions"]:
         addresses = sorted(each.address for each in ready.get(version["name"], ()))
-        versions.append(version if "endpoints" in version else {**version, "endpoints": addresses or nowhere})
+        versions.append(version if "endpoints" in version else {**version, "endpoints": addresses or [NOWHERE]})
     return {**spec, "versions": versions}
 
 
 def _may_use(policy: Policy, pool: GpuPool) -> bool:
     if not pool.is_open_to(policy.namespace) or (policy.gpu is not None and not satisfies(pool.gpu, policy.gpu)):
         return False
-    named = [version.gpu_pools for version in policy.versions]
+    named = [version.gpu_pools for version in policy.versions] or [None]
     return any(pool.name in names if names is not None else policy.gpu is not None for names in named)

@@ -74,6 +74,11 @@ class PoolSource:
         told = [f"{INFERENCE_POOLS.kind} {'/'.join(place)}: {flaw}" for place, flaw in flaws if flaw]
         return [*map(str, self.missing), *told]
 
+    @property
+    def readable(self) -> bool:
+        """Whether one of the pools that are wanted is as it must be. May be read in any thread."""
+        return any(not flaw_of(one) for one in _objects(self._pools) if self._is_wanted(one))
+
     def fill(self, objects: Iterable[Object]) -> tuple[list[Object], list[Problem]]:
         """The objects as the pools have them (``pools_as_policies.with_pools``), and what is wrong."""
         pools = [one for one in _objects(self._pools) if self._is_wanted(one)]
@@ -98,7 +103,7 @@ def part_of_pod(pod: Object) -> Object:
     ports = (metadata.get("annotations") or {}).get(ACTIVE_PORTS)
     kept |= {"annotations": {ACTIVE_PORTS: ports}} if ports is not None else {}
     ready = [condition for condition in status.get("conditions") or () if condition.get("type") == "Ready"]
-    shown = {name: status[name] for name in ("podIP", "phase") if name in status}
+    shown = {name: status[name] for name in ("podIP", "hostIP", "phase") if name in status}
     return {"kind": PODS.kind, "metadata": kept, "status": {**shown, "conditions": ready}}
 
 

@@ -18,10 +18,11 @@ import msgspec
 
 from extproc.errors import Problem
 from extproc.kubernetes.api import POLICIES, Object, Resource
+from extproc.kubernetes.endpoint_pods import with_pods
 from extproc.kubernetes.inference_fields import flaw_of
 from extproc.kubernetes.model_rewrites import Rule, rules_of
 from extproc.kubernetes.object_documents import key_of, spec_of
-from extproc.kubernetes.service_endpoints import Pods, of_pods
+from extproc.kubernetes.service_endpoints import Endpoint, Pods, of_pods
 from extproc.policy.target import NOWHERE
 from extproc.policyfile.picking import MAX_OBJECTIVES, MAX_PRIORITY
 from extproc.render import service_names
@@ -72,7 +73,7 @@ class _Filling:
         self._pods = Pods(found.pods)
         self._pools = {place_of(one): one for one in self._readable(found.pools)}
         self._objectives, self._rewrites = self._readable(found.objectives), self._readable(found.rewrites)
-        self._addresses: dict[tuple[Place, tuple[tuple[str, str], ...]], list[str]] = {}
+        self._found: dict[tuple[Place, tuple[tuple[str, str], ...]], list[Endpoint]] = {}
         """Of pools, by the labels that are asked for beside theirs."""
         self._named: set[Place] = set()
         """Pools of policies."""
@@ -109,7 +110,7 @@ class _Filling:
             else:
                 self._named.add((namespace, name))
             plain = {key: value for key, value in version.items() if key != "inferencePool"}
-            filled.append({**plain, "endpoints": self._endpoints(pool, labels) if pool else [NOWHERE]})
+            filled.append({**plain, "endpoints": self._addresses(pool, labels) if pool else [NOWHERE]})
         places = dict.fromkeys((namespace, name) for name in named)
         pools = [self._pools[place] for place in places if place in self._pools]
         spec = {**spec, "versions": filled, "picking": self._picking(spec, pools)}
@@ -146,7 +147,7 @@ class _Filling:
         yield {"apiVersion": POLICIES.api_version, "kind": POLICIES.kind, "metadata": metadata, "spec": spec}
 
     def _versions(self, pool: Object, rule: Rule | None) -> list[dict[str, Any]]:
-        endpoints = self._endpoints(pool, {})
+        endpoints = self._addresses(pool, {})
         if rule is None or not rule.targets:
             return [{"name": _cut(place_of(pool)[1]), "endpoints": endpoints}]
         return [
@@ -154,19 +155,23 @@ class _Filling:
             for each in rule.targets
         ]
 
-    def _endpoints(self, pool: Object, labels: Mapping[str, str]) -> list[str]:
-        """``host:port`` of each port of each pod that is ready."""
+    def _addresses(self, pool: Object, labels: Mapping[str, str]) -> list[str]:
+        """``host:port`` of its endpoints, sorted; ``NOWHERE`` where there are none."""
+        return [endpoint.address for endpoint in self._endpoints(pool, labels)] or [NOWHERE]
+
+    def _endpoints(self, pool: Object, labels: Mapping[str, str]) -> list[Endpoint]:
+        """Each port of each pod that is ready."""
         place, spec = place_of(pool), pool["spec"]
         key = place, tuple(sorted(labels.items()))
-        if key in self._addresses:
-            return self._addresses[key]
+        if key in self._found:
+            return self._found[key]
         selector = {**spec["selector"]["matchLabels"], **labels}
         selected = self._pods.selected(place[0], tuple(selector.items()))
-        found: set[str] = set()
+        found: dict[str, Endpoint] = {}
         for port in (each["number"] for each in spec["targetPorts"]):
             serving = [pod for pod in selected if _serves_on(pod, port)]
-            found |= {endpoint.address for endpoint in of_pods(serving, port) if endpoint.ready}
-        return self._addresses.setdefault(key, sorted(found) or [NOWHERE])
+            found |= {endpoint.address: endpoint for endpoint in of_pods(serving, port) if endpoint.ready}
+        return self._found.setdefault(key, [found[address] for address in sorted(found)])
 
     def _picking(self, spec: Spec, pools: Sequence[Object]) -> Any:
         """``picking`` of a policy: what it says itself goes before what its pools say."""
@@ -178,7 +183,8 @@ class _Filling:
         pages = {**({} if by_gpus else {"type": DEFAULT_SERVERS}), **pages}
         objectives = {**self._priorities(pools, MAX_OBJECTIVES - len(own), own), **own}
         told = {"metrics": pages, "objectives": objectives}
-        return {**given, **{name: value for name, value in told.items() if value}}
+        picking = {**given, **{name: value for name, value in told.items() if value}}
+        return with_pods({"picking": picking}, (e for pool in pools for e in self._endpoints(pool, {})))["picking"]
 
     def _priorities(self, pools: Sequence[Object], room: int, own: Spec) -> dict[str, int]:
         """By name, those of the objectives that refer to the pools; the oldest where there is no ``room`` for all."""

@@ -27,6 +27,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     node: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     """Of its Pod, sorted; empty where it has none or nobody knows it."""
+    pod: str = ""
+    """``namespace/name`` of its Pod."""
+    host_ip: str = ""
+    """Address of its Pod's node."""
 
 
 def usable(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -66,7 +70,7 @@ def of_pods(pods: Iterable[Mapping[str, Any]], port: int) -> tuple[Endpoint, ...
         ready = any(c.get("type") == "Ready" and c.get("status") == "True" for c in status.get("conditions") or ())
         ending = bool((pod.get("metadata") or {}).get("deletionTimestamp"))
         node = str((pod.get("spec") or {}).get("nodeName") or "")
-        found.append(Endpoint(_address(ip, port), ready and not ending, ready, ending, node, _labels(pod)))
+        found.append(Endpoint(_address(ip, port), ready and not ending, ready, ending, node, *_of_pod(pod)))
     return tuple(sorted(found, key=lambda e: e.address))
 
 
@@ -105,7 +109,7 @@ def _endpoints(endpoint: Mapping[str, Any], port: int, pods: Pods, namespace: st
             serving,
             conditions.get("terminating") is True,
             str(endpoint.get("nodeName") or ""),
-            _labels(pod) if pod else (),
+            *(_of_pod(pod) if pod else ()),
         )
 
 
@@ -125,6 +129,12 @@ def _address(host: str, port: int) -> str:
 
 def _namespace(doc: Mapping[str, Any]) -> str:
     return str(doc["metadata"].get("namespace") or "default")
+
+
+def _of_pod(pod: Mapping[str, Any]) -> tuple[tuple[tuple[str, str], ...], str, str]:
+    """Labels, name and node."""
+    name = f"{_namespace(pod)}/{pod['metadata']['name']}"
+    return _labels(pod), name, str((pod.get("status") or {}).get("hostIP") or "")
 
 
 def _labels(pod: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from math import inf, nan, prod
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -23,6 +24,8 @@ from extproc.picking.board_layout import (
     ADAPTERS_AT,
     ALIGNMENT,
     GENERATION,
+    GPU,
+    GPU_UNTIL,
     HEADER,
     NOBODY,
     NUMBERS,
@@ -34,11 +37,12 @@ from extproc.picking.board_layout import (
     SEQUENCE,
     SLOTS,
 )
+from extproc.picking.loads import STALE_AFTER
 from extproc.policy.metrics_page import PageLoad
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_EMPTY = np.array([nan, nan, nan, nan, nan, -inf, 0.0, 0.0])
+_EMPTY = np.array([nan, nan, nan, nan, nan, -inf, 0.0, 0.0, -inf])
 _MAX_LOOKS = 50
 S = TypeVar("S", bound=np.generic)
 
@@ -53,12 +57,22 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
     """Seconds between two looks at it."""
 
 
+class GpuSource(msgspec.Struct, frozen=True, array_like=True):
+    """An exporter's page, and whose GPUs on it are meant."""
+
+    url: str
+    pod: str = ""
+    """``namespace/name``; empty: all GPUs of the page."""
+
+
 class Wanted(msgspec.Struct, frozen=True, array_like=True):
     """What a process wants of an endpoint."""
 
     page: Page | None = None
     timeout: float = inf
     """Seconds after which a request has ended, whether or not somebody was told."""
+    gpus: GpuSource | None = None
+    """None: what its own page says of its GPUs counts."""
 
 
 class Slot(msgspec.Struct, frozen=True):
@@ -113,7 +127,7 @@ class Board:
             for address, want in wanted.items():
                 record = msgspec.msgpack.encode((address, want))
                 if len(record) > RECORD - 2:
-                    record = msgspec.msgpack.encode((address, Wanted(None, want.timeout)))
+                    record = msgspec.msgpack.encode((address, Wanted(timeout=want.timeout)))
                 if address not in found and len(record) <= RECORD - 2 and (number := next(free, NOBODY)):
                     found[address] = number
                     self._empty(number)
@@ -146,21 +160,33 @@ class Board:
         """The collector has begun: its predecessor may have ended while it wrote."""
         self._header[SEQUENCE] += self._header[SEQUENCE] & 1
 
-    def report(self, reports: Mapping[Slot, tuple[PageLoad, float, float]]) -> None:
-        """What pages tell, with ``REPORTED_AT`` and ``PICKED_AT_REPORT``."""
+    def report(
+        self,
+        reports: Mapping[Slot, tuple[PageLoad, float, float]],
+        gpus: Mapping[Slot, tuple[float, float]] = MappingProxyType({}),
+    ) -> None:
+        """What pages tell, with ``REPORTED_AT`` and ``PICKED_AT_REPORT``. ``gpus``: what exporters tell of GPUs, with
+        ``GPU_UNTIL``.
+        """
         self._header[SEQUENCE] += 1
         for slot, (load, reported_at, picked) in reports.items():
             if self._tenancies[slot.number] != slot.tenancy:
                 continue
-            numbers = (load.waiting, load.running, load.cache, load.block_size, load.gpu)
+            numbers = (load.waiting, load.running, load.cache, load.block_size)
             mine = self.reports[:, slot.number]
-            mine[:REPORTED_AT] = [nan if number is None else number for number in numbers]
+            mine[:GPU] = [nan if number is None else number for number in numbers]
+            if slot.wanted.gpus is None:
+                mine[GPU] = nan if load.gpu is None else load.gpu
+                mine[GPU_UNTIL] = reported_at + STALE_AFTER
             mine[REPORTED_AT], mine[PICKED_AT_REPORT] = reported_at, picked
             if load.adapters or load.loading or mine[ADAPTERS_AT]:
                 names = _fitting(load.adapters | load.loading)
                 if names != _read(self._adapters[slot.number]):
                     _write(self._adapters[slot.number], names)
                     mine[ADAPTERS_AT] += 1
+        for slot, (share, until) in gpus.items():
+            if self._tenancies[slot.number] == slot.tenancy:
+                self.reports[GPU, slot.number], self.reports[GPU_UNTIL, slot.number] = share, until
         self._header[SEQUENCE] += 1
 
     def consistent(self) -> Iterator[None]:

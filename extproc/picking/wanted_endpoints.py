@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 from urllib.parse import urlsplit
 
-from extproc.picking.board import Page, Wanted
-from extproc.policy.picking import Picking
+from extproc.picking.board import GpuSource, Page, Wanted
+from extproc.policy.picking import EndpointPages, Picking
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import Target
 
@@ -29,13 +29,29 @@ def wanted_endpoints(snapshot: Snapshot) -> dict[str, Wanted]:
     found: dict[str, Wanted] = {}
     for policy, target in picked_targets(snapshot):
         picking, pool = policy.picking or Picking(), snapshot.pool_by_name.get(target.pool)
-        timeout = policy.timeout or inf
+        timeout, gpus = policy.timeout or inf, gpu_sources(picking.metrics)
         for endpoint in target.present(grpc=False):
-            found.setdefault(endpoint, Wanted(page_of(endpoint, picking, pool, tls=bool(target.upstream.tls)), timeout))
+            page = page_of(endpoint, picking, pool, tls=bool(target.upstream.tls))
+            found.setdefault(endpoint, Wanted(page, timeout, gpus(endpoint)))
         for endpoint in target.grpc_endpoints:
             page = page_of(endpoint, picking, pool, tls=False) if picking.metrics.port else None
-            found.setdefault(endpoint, Wanted(page, timeout))
+            found.setdefault(endpoint, Wanted(page, timeout, gpus(endpoint)))
     return found
+
+
+def gpu_sources(pages: EndpointPages) -> Callable[[str], GpuSource | None]:
+    """By endpoint, where it is told how busy its GPUs are: by the exporter on its pod's node, or on its own host."""
+    pods = {pod.endpoint: pod for pod in pages.pods}
+
+    def source(endpoint: str) -> GpuSource | None:
+        if not pages.gpu_port:
+            return None
+        pod = pods.get(endpoint)
+        host = pod.host_ip if pod else endpoint.rpartition(":")[0].strip("[]")
+        host = f"[{host}]" if ":" in host else host
+        return GpuSource(f"http://{host}:{pages.gpu_port}{_PATH}", pod.pod if pod else "")
+
+    return source
 
 
 def page_of(endpoint: str, picking: Picking, pool: GpuPool | None, *, tls: bool) -> Page | None:

@@ -13,6 +13,7 @@ from extproc.picking.board import Board, Wanted
 from extproc.picking.board_layout import (
     ADAPTERS_AT,
     ENDED,
+    GPU_UNTIL,
     LOST,
     NOBODY,
     PICKED,
@@ -21,7 +22,7 @@ from extproc.picking.board_layout import (
     REPORTED_AT,
 )
 from extproc.picking.endpoint_state import EndpointState
-from extproc.picking.loads import AGE, IN_FLIGHT, ROWS, SENT_SINCE, STALE_AFTER, EndpointLoads
+from extproc.picking.loads import AGE, GPU, IN_FLIGHT, ROWS, SENT_SINCE, STALE_AFTER, EndpointLoads
 
 READING_INTERVAL = 0.02
 """Seconds for which a reading is good; what is sent meanwhile a picker adds itself."""
@@ -96,9 +97,11 @@ class WorkerRow:
     def describe(self, endpoints: tuple[str, ...]) -> list[EndpointState]:
         """The endpoints as they are, for people."""
         places, now = self._view.places(endpoints), self._clock()
-        table = self._table(places, self._board.reports.take(places, axis=1), now)
+        reports = self._board.reports.take(places, axis=1)
+        table = self._table(places, reports, now)
         picks = self._board.picked().take(places) - self._board.losses[PICKED_A_MINUTE_AGO].take(places)
-        table[:AGE, table[AGE] > STALE_AFTER] = np.nan
+        table[:GPU, table[AGE] > STALE_AFTER] = np.nan
+        table[GPU, reports[GPU_UNTIL] < now] = np.nan
         waiting, running, cache, _, gpu, age, in_flight, _ = (
             [number if isfinite(number) else None for number in row] for row in table.tolist()
         )

@@ -6,6 +6,8 @@ import msgspec
 
 LABELS = ("model_name", "model_version", "gpu_type", "gpu_pool", "policy", "api", "code")
 """Labels that a custom metric may have. Their values come from the policy or a closed set, never from a client."""
+SERVER_LABELS = ("model_version", "gpu_type", "gpu_pool", "policy")
+"""Those of them that tell of servers, whatever is asked of them."""
 DEFAULT_WINDOW = 60.0
 """Seconds over which a gauge is computed, where the policy does not say."""
 
@@ -26,7 +28,9 @@ REQUESTS = Source("requests")
 INPUT_TOKENS = Source("inputTokens")
 OUTPUT_TOKENS = Source("outputTokens")
 CACHED_TOKENS = Source("cachedTokens")
-SOURCES = {source.word: source for source in (REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS)}
+GPU_UTILIZATION = Source("gpuUtilization")
+"""How busy the GPUs of picked endpoints are: no number of a request. Only as a gauge's ``source``, without more."""
+SOURCES = {source.word: source for source in (REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS, CACHED_TOKENS, GPU_UTILIZATION)}
 """Sources by the word that names them in a policy."""
 SECONDS = Source("second")
 """The time that passes; only as a gauge's ``per``."""

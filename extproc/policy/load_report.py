@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from extproc.policy.metrics_page import read_page, read_utilization
+from extproc.policy.gpu_page import GpuPage
+from extproc.policy.metrics_page import read_page
 from extproc.policy.pool_load import ServerLoad
 
 LOAD_HEADER, LOAD_FORMAT_HEADER = "endpoint-load-metrics", "endpoint-load-metrics-format"
@@ -67,7 +68,7 @@ def parse_metrics_page(kind: str, page: bytes) -> ServerLoad | None:
 
 def parse_gpu_page(page: bytes) -> ServerLoad | None:
     """The utilization of GPUs on the page of their exporter; None where the page has none that is known."""
-    return _server_load(None, None, read_utilization(page))
+    return _server_load(None, None, GpuPage.read(page).utilization)
 
 
 def _parse_number(text: bytes) -> float | None:

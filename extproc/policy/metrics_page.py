@@ -1,8 +1,8 @@
 """The metrics pages of model servers, in Prometheus' text format: what they tell of a server's load.
 
 Pages come from servers that are not trusted: reading takes time in proportion to their bytes, however they are made,
-and a page has ``MAX_SERIES`` at most. Sources: the lists of metrics in the servers' manuals; Gateway API Inference
-Extension, proposal 003 (model server protocol), for what they mean.
+and a page has ``page_series.MAX_SERIES`` at most. Sources: the lists of metrics in the servers' manuals; Gateway API
+Inference Extension, proposal 003 (model server protocol), for what they mean.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
-from statistics import fmean
 from typing import NamedTuple
 
 import msgspec
+
+from extproc.policy.gpu_page import GPU_METRICS, GpuPage
+from extproc.policy.page_series import MAX_NUMBER, Series, find_series, lines_of, parse_number, share
 
 
 class PageMetrics(NamedTuple):
@@ -69,29 +71,14 @@ PAGE_METRICS: dict[str, PageMetrics] = {
 }
 """By type of server."""
 
-_GPU_METRICS: dict[bytes, float] = {
-    b"DCGM_FI_PROF_GR_ENGINE_ACTIVE": 1,
-    b"DCGM_FI_DEV_GPU_UTIL": 100,
-    b"nv_gpu_utilization": 1,
-    b"nvidia_smi_utilization_gpu_ratio": 1,
-    b"gpu_gfx_activity": 100,
-}
-"""Metrics of how busy a GPU is, and their value at full use; the first one found counts. NVIDIA's DCGM exporter, the
-NVML's numbers of Triton and of nvidia_gpu_exporter, AMD's device metrics exporter."""
-
-MAX_SERIES = 1000
-"""Series of these metrics on a page; of one with more nothing is known."""
 MAX_ADAPTERS, _MAX_ADAPTER_NAME = 64, 256
 """Adapters that are kept, and characters of a name."""
 READ_WHOLE_EVERY = 10
 """Pages of which ``PageReader`` reads one as a whole."""
 _SLACK = 512
 """Bytes by which lines may have moved from one page to the next."""
-_MAX, _MAX_DIGITS = 1e9, 64
-"""Numbers are below it, and have so many characters at most."""
 _TIMES = frozenset(name for metrics in PAGE_METRICS.values() for name in metrics.adapters)
 """Metrics whose values are times, in seconds since 1970."""
-_LABEL = re.compile(rb'(?<!\w)([a-zA-Z_]\w*+)="([^"\\]*+(?:\\.[^"\\]*+)*+)"')
 
 
 class PageLoad(msgspec.Struct, frozen=True):
@@ -114,26 +101,9 @@ class PageLoad(msgspec.Struct, frozen=True):
 NOTHING = PageLoad()
 
 
-class _Series(NamedTuple):
-    """A line."""
-
-    name: bytes
-    labels: bytes
-    value: float
-    start: int = 0
-    end: int = 0
-
-
 def read_page(kind: str, page: bytes) -> PageLoad:
     """The load on a page of a server of the type ``kind``."""
     return PageReader(kind).read(page)
-
-
-def read_utilization(page: bytes) -> float | None:
-    """The average of the GPUs on a page, of 0 to 1; None where it has none that is known."""
-    found = _find(_GPUS, b"\n" + page)
-    known = ((_first(found, (name,)), full) for name, full in _GPU_METRICS.items())
-    return _share(next((fmean(series.value for series in mine) / full for mine, full in known if mine), None))
 
 
 class PageReader:
@@ -145,9 +115,11 @@ class PageReader:
 
     def __init__(self, kind: str) -> None:
         self._metrics = PAGE_METRICS[kind]
-        self._whole, self._often = _patterns(kind)
-        self._known: list[tuple[bytes, bytes]] = []
-        """Names and labels of the lines in the part."""
+        self._lines, self._often = _patterns(kind)
+        self._known: list[tuple[bytes, Series]] = []
+        """The lines in the part: what stands before a value, and what was there."""
+        self._counts: list[int] = []
+        """How often each of the metrics that change with every page begins a line in the part."""
         self._places: list[list[int]] = []
         """Which of them tell of waiting requests, of the cache, and of running requests."""
         self._part = slice(0, 0)
@@ -166,68 +138,58 @@ class PageReader:
 
     def _read_part(self, page: bytes) -> PageLoad | None:
         """None where the part is not as it was."""
-        part = page[self._part] if self._part.start else b"\n" + page[self._part]
-        lines = self._often.findall(part)
-        if [line[:2] for line in lines] != self._known:
+        part = self._part_of(page)
+        if [part.count(begin) for begin in self._often] != self._counts:
             return None
-        cut_off = self._part.stop < len(page) and part.endswith(lines[-1][2])
-        numbers = [_parse_number(text) for _, _, text in lines]
-        if cut_off or None in numbers:
-            return None
-        series = [_Series(*line, number or 0.0) for line, number in zip(self._known, numbers, strict=True)]
+        series, end = [], 0
+        for line, known in self._known:
+            begin = part.find(line, end)
+            end = part.find(b"\n", begin + len(line))
+            if end < 0 and self._part.stop >= len(page):
+                end = len(part)
+            text = part[begin + len(line) : end]
+            number = parse_number(text) if 0 <= begin < end and b"}" not in text else None
+            if number is None:
+                return None
+            series.append(Series(known.name, known.labels, number))
         busy = [[series[place] for place in places] for places in self._places]
         last = self._last
         return PageLoad(*_busy(*busy), last.gpu, last.block_size, last.adapters, last.loading)
 
+    def _part_of(self, page: bytes) -> bytes:
+        return page[self._part] if self._part.start else b"\n" + page[self._part]
+
     def _read_whole(self, page: bytes) -> PageLoad:
-        found = _find(self._whole, b"\n" + page)
+        found = find_series(self._lines, page, _TIMES)
         busy = [_first(found, selectors) for selectors in self._metrics[:3]]
-        often = {_name(selector) for selectors in self._metrics[:3] for selector in selectors}
-        lines = [series for series in found if series.name in often]
+        lines = [series for series in found if b"\n" + series.name in self._often]
         self._until_whole = READ_WHOLE_EVERY - 1 if lines else 0
         if lines:
-            self._known = [(series.name, series.labels) for series in lines]
+            text = b"\n" + page
+            self._known = [(text[series.start : series.value_at], series) for series in lines]
             self._places = [[lines.index(series) for series in each] for each in busy]
             self._part = slice(max(0, lines[0].start - _SLACK), lines[-1].end + _SLACK)
+            part = self._part_of(page)
+            self._counts = [part.count(begin) for begin in self._often]
         adapters, loading = _adapters(_first(found, self._metrics.adapters))
         block = _block_size(_first(found, self._metrics.block), self._metrics.block)
-        return PageLoad(*_busy(*busy), read_utilization(page), block, adapters, loading)
+        return PageLoad(*_busy(*busy), GpuPage(found).utilization, block, adapters, loading)
 
 
 @lru_cache(maxsize=len(PAGE_METRICS))
-def _patterns(kind: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Lines of all metrics of this type of server, and of those that change with every page."""
+def _patterns(kind: str) -> tuple[re.Pattern[bytes], tuple[bytes, ...]]:
+    """Lines of all metrics of this type of server, and of GPUs; and how those begin that change with every page."""
     metrics = PAGE_METRICS[kind]
-    often = [_name(selector) for selectors in metrics[:3] for selector in selectors]
-    seldom = [_name(selector) for selectors in metrics[3:] for selector in selectors]
-    return _lines([*often, *seldom]), _lines(often)
-
-
-def _lines(names: Iterable[bytes]) -> re.Pattern[bytes]:
-    """Lines of these metrics: name, labels and value. A label's value may have a brace, so labels end at the last."""
-    return re.compile(rb"\n(%s)(?:\{([^\n]*)\}| )[ \t]*(\S*)" % b"|".join(map(re.escape, dict.fromkeys(names))))
-
-
-_GPUS = _lines(_GPU_METRICS)
+    names = dict.fromkeys(_name(selector) for selectors in metrics for selector in selectors)
+    often = dict.fromkeys(_name(selector) for selectors in metrics[:3] for selector in selectors)
+    return lines_of([*names, *GPU_METRICS]), tuple(b"\n" + name for name in often)
 
 
 def _name(selector: bytes) -> bytes:
     return selector.partition(b"{")[0].partition(b"/")[0]
 
 
-def _find(lines: re.Pattern[bytes], text: bytes) -> list[_Series]:
-    """The series, each behind the end of a line; none where there are more than ``MAX_SERIES``."""
-    matches = list(islice(lines.finditer(text), MAX_SERIES + 1))
-    if len(matches) > MAX_SERIES:
-        return []
-    return [
-        _Series(match[1], match[2] or b"", number, match.start(), match.end())
-        for match in matches
-        if (number := _parse_number(match[3], 1e12 if match[1] in _TIMES else _MAX)) is not None
-    ]
-
-
-def _first(found: Iterable[_Series], selectors: Iterable[bytes]) -> list[_Series]:
+def _first(found: Iterable[Series], selectors: Iterable[bytes]) -> list[Series]:
     """The series of the first selector that has any."""
     for selector in selectors:
         name, label = _name(selector), selector.partition(b"{")[2].removesuffix(b"}")
@@ -237,14 +199,14 @@ def _first(found: Iterable[_Series], selectors: Iterable[bytes]) -> list[_Series
 
 
 def _busy(
-    waiting: Sequence[_Series], cache: Sequence[_Series], running: Sequence[_Series]
+    waiting: Sequence[Series], cache: Sequence[Series], running: Sequence[Series]
 ) -> tuple[float | None, float | None, float | None]:
     """The first numbers of a ``PageLoad``."""
     fullest = max((series.value for series in cache), default=None)
-    return _sum(waiting), _sum(running), _share(fullest)
+    return _sum(waiting), _sum(running), share(fullest)
 
 
-def _sum(found: Sequence[_Series]) -> float | None:
+def _sum(found: Sequence[Series]) -> float | None:
     """Of all engines, data-parallel ranks and models. Ranks of one engine's tensor and pipeline parallelism tell the
     same requests: of those the most counts. (Without ``dp_rank`` SGLang's tensor ranks are the data-parallel ones.)
     """
@@ -252,7 +214,7 @@ def _sum(found: Sequence[_Series]) -> float | None:
         return found[0].value if found else None
     total, engines = 0.0, dict[frozenset[tuple[bytes, bytes]], float]()
     for series in found:
-        labels = dict(_LABEL.findall(series.labels))
+        labels = series.by_label
         ranks = labels.keys() & ({b"pp_rank", b"tp_rank"} if b"dp_rank" in labels else {b"pp_rank"})
         if ranks:
             engine = frozenset(item for item in labels.items() if item[0] not in ranks)
@@ -260,39 +222,26 @@ def _sum(found: Sequence[_Series]) -> float | None:
         else:
             total += series.value
     total += sum(engines.values())
-    return total if total < _MAX else None
+    return total if total < MAX_NUMBER else None
 
 
-def _block_size(found: Sequence[_Series], selectors: Sequence[bytes]) -> float | None:
+def _block_size(found: Sequence[Series], selectors: Sequence[bytes]) -> float | None:
     if not found:
         return None
     label = selectors[0].partition(b"/")[2]
-    size = _parse_number(dict(_LABEL.findall(found[0].labels)).get(label, b"")) if label else found[0].value
+    size = parse_number(found[0].by_label.get(label, b"")) if label else found[0].value
     return size if size is not None and 1 <= size <= 1 << 20 else None
 
 
-def _adapters(found: Sequence[_Series]) -> tuple[frozenset[str], frozenset[str]]:
+def _adapters(found: Sequence[Series]) -> tuple[frozenset[str], frozenset[str]]:
     """Loaded and awaited adapters, by the newest of the series: those of former sets stay on the page."""
     if not found:
         return frozenset(), frozenset()
     newest = max(found, key=lambda series: series.value)
-    labels = dict(_LABEL.findall(newest.labels))
+    labels = newest.by_label
     return _names(labels.get(b"running_lora_adapters", b"")), _names(labels.get(b"waiting_lora_adapters", b""))
 
 
 def _names(text: bytes) -> frozenset[str]:
     names = (name.strip() for name in text[: MAX_ADAPTERS * _MAX_ADAPTER_NAME].decode(errors="replace").split(","))
     return frozenset(islice((name for name in names if 0 < len(name) <= _MAX_ADAPTER_NAME), MAX_ADAPTERS))
-
-
-def _parse_number(text: bytes, below: float = _MAX) -> float | None:
-    """The number, if it is from 0 to ``below`` (no NaN)."""
-    try:
-        value = float(text if len(text) <= _MAX_DIGITS else b"")
-    except ValueError:
-        return None
-    return value if 0 <= value < below else None
-
-
-def _share(value: float | None) -> float | None:
-    return value if value is not None and 0 <= value <= 1 else None

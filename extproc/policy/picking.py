@@ -29,6 +29,17 @@ class Saturation(msgspec.Struct, frozen=True):
 DEFAULT_INTERVAL = 0.1
 
 
+class EndpointPod(msgspec.Struct, frozen=True):
+    """The pod behind an endpoint, for whoever looks for its GPUs on the page of its node's exporter."""
+
+    endpoint: str
+    """``host:port``."""
+    pod: str
+    """``namespace/name``."""
+    host_ip: str
+    """Address of its node."""
+
+
 class EndpointPages(msgspec.Struct, frozen=True):
     """Where each endpoint tells how busy it is: a page of its own. What is empty follows from the GPU pool's
     ``metrics``, or from the type of the servers.
@@ -41,6 +52,10 @@ class EndpointPages(msgspec.Struct, frozen=True):
     path: str = ""
     interval: float = DEFAULT_INTERVAL
     """Seconds between two looks at a page."""
+    gpu_port: int = 0
+    """Where an exporter tells how busy GPUs are, on the node of each endpoint; 0: nobody is asked."""
+    pods: tuple[EndpointPod, ...] = ()
+    """Those that are known; of other endpoints the host is taken for the node, and all of its GPUs for theirs."""
 
 
 class Picking(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.retry_budget import RetryBudget
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.session_tag import Place, places
-from extproc.policy.target import NOTHING_DOWN, Target, listed_by_both, vacant_clusters
+from extproc.policy.target import NOTHING_DOWN, NOWHERE, Target, listed_by_both, vacant_clusters
 from extproc.policy.upstream import PLAIN, Upstream
 from extproc.policy.weights_from import WeightsFrom
 
@@ -210,9 +210,9 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def vacant(self) -> frozenset[str]:
-        """Clusters (``Target.cluster_of``) that have no servers at present, and ``policy/version`` without a target."""
-        nowhere = (f"{policy}/{version}" for (policy, version), found in self.targets.items() if not found)
-        return vacant_clusters(self.target_by_cluster.values()).union(nowhere)
+        """Clusters (``Target.cluster_of``) without servers at present; of a version without a target that off pools."""
+        nowhere = (Target(*key, "", (NOWHERE,)) for key, found in self.targets.items() if not found)
+        return vacant_clusters((*self.target_by_cluster.values(), *nowhere))
 
     def choose_target(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -71,10 +72,16 @@ def vacant_clusters(targets: Iterable[Target]) -> frozenset[str]:
     return frozenset(target.cluster_of(grpc=grpc) for target, grpc in both if not target.present(grpc=grpc))
 
 
+@lru_cache(maxsize=8)
+def united(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+    """Both. They stay the same for many requests, and there may be thousands."""
+    return some | others
+
+
 def listed_by_both(of_version: tuple[str, ...], of_pool: tuple[str, ...]) -> tuple[str, ...]:
-    """The endpoints that both list, or those of whichever lists any."""
+    """The endpoints that both list, or those of whichever lists any. ``NOWHERE`` is none that both could mean."""
     if of_version and of_pool:
-        return tuple(endpoint for endpoint in of_version if endpoint in of_pool)
+        return tuple(endpoint for endpoint in of_version if endpoint in of_pool and endpoint != NOWHERE)
     return of_version or of_pool
 
 

@@ -7,11 +7,13 @@ from itertools import pairwise
 from extproc.policy.custom_metric import (
     CACHED_TOKENS,
     DEFAULT_WINDOW,
+    GPU_UTILIZATION,
     INPUT_TOKENS,
     LABELS,
     OUTPUT_TOKENS,
     REQUESTS,
     SECONDS,
+    SERVER_LABELS,
     SOURCES,
     CustomMetric,
     Source,
@@ -51,15 +53,30 @@ def _metric(field: Field) -> CustomMetric | None:
         if option in fields and kind and kind != only:
             field.at(option).error(f"a {kind} has none", f"remove it, or write type: {only}")
     source, per = _sources(fields, name, kind)
+    labels = fields.optional("labels", _labels, ())
+    if source == GPU_UTILIZATION:
+        _check_gpus(fields, kind, labels)
     return CustomMetric(
         name,
         kind,
-        fields.optional("labels", _labels, ()),
+        labels,
         source,
         per,
         fields.optional("window", _window, DEFAULT_WINDOW),
         _buckets(fields) if kind == "HISTOGRAM" else (),
     )
+
+
+def _check_gpus(fields: Fields, kind: str, labels: tuple[str, ...]) -> None:
+    """That nothing is asked of servers which only requests have."""
+    if kind and kind != "GAUGE":
+        fields.field.at("source").error("is no number of a request, which could be added up", "write type: GAUGE")
+    for option in ("per", "window"):
+        if option in fields:
+            fields.field.at(option).error("does not go with gpuUtilization, which is told as it is", f"remove {option}")
+    if others := [label for label in labels if label not in SERVER_LABELS]:
+        remedy = f"give some of {', '.join(SERVER_LABELS)}"
+        fields.field.at("labels").error(f"{', '.join(others)} tell of requests, gpuUtilization of servers", remedy)
 
 
 def _labels(field: Field) -> tuple[str, ...]:

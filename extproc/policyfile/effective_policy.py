@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from extproc.policy.circuit_breaker import CircuitBreaker
-from extproc.policy.custom_metric import CustomMetric, Source
+from extproc.policy.custom_metric import GPU_UTILIZATION, CustomMetric, Source
 from extproc.policy.load_balancer import CONSISTENT_HASH, LoadBalancer
 from extproc.policy.picking import EndpointPages, Picking
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
@@ -110,13 +110,15 @@ def _picking(picking: Picking) -> dict[str, Any]:
 
 
 def _pages(pages: EndpointPages) -> dict[str, Any]:
-    return {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
+    pods = {pod.endpoint: {"pod": pod.pod, "hostIP": pod.host_ip} for pod in pages.pods}
+    own = {"type": pages.kind, "port": pages.port, "path": pages.path, "interval": pages.interval}
+    return {**own, "gpuPort": pages.gpu_port, "pods": pods}
 
 
 def _metric(metric: CustomMetric) -> dict[str, Any]:
     fields = {"name": metric.name, "type": metric.type, "labels": list(metric.labels), "source": _source(metric.source)}
     match metric.type:
-        case "GAUGE":
+        case "GAUGE" if metric.source != GPU_UTILIZATION:
             return fields | {"per": _source(metric.per), "window": metric.window}
         case "HISTOGRAM":
             return fields | {"buckets": list(metric.buckets)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from extproc.policy.picking import SESSION, STRATEGIES, EndpointPages, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy
 from extproc.policy.target import Target, is_address
@@ -67,7 +69,7 @@ def _check_pages(field: Field, picking: Picking, targets: Iterable[Target], pool
         "maxQueue": picking.max_queue > 0,
         "priority": picking.priority < 0,
         "objectives": any(priority < 0 for _, priority in picking.objectives),
-        "metrics": picking.metrics != EndpointPages(),
+        "metrics": replace(picking.metrics, gpu_port=0, pods=()) != EndpointPages(),
     }
     name = next((name for name, needs in needing.items() if needs), "")
     silent = next((t for t in targets if not (picking.metrics.kind or (t.pool and pools[t.pool].metrics_type))), None)

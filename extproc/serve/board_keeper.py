@@ -102,7 +102,7 @@ class BoardKeeper:
 
     def _keep_collector(self, now: float) -> None:
         if (generation := self._shared.generation) != self._generation:
-            self._pages = any(slot.wanted.page for slot in self._shared.board.slots())
+            self._pages = any(slot.wanted.page or slot.wanted.gpus for slot in self._shared.board.slots())
             self._generation = generation
         child = self.collector
         if child is not None and not child.alive:

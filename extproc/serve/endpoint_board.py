@@ -11,6 +11,7 @@ from extproc.serve.board_keeper import BoardKeeper
 from extproc.serve.options import ServeOptions
 from extproc.serve.shared_board import SharedBoard
 from extproc.telemetry.endpoint_gauges import CollectorGauges, EndpointsByTarget
+from extproc.telemetry.gpu_gauges import GpuGauge, gpu_gauges
 
 if TYPE_CHECKING:
     from extproc.picking.worker_row import WorkerRow  # numpy takes a tenth of a second to load
@@ -68,6 +69,11 @@ class EndpointBoard:
             )
             for _, target in picked_targets(self._snapshot)
         }
+
+    def gauges(self) -> tuple[EndpointsByTarget, CollectorGauges | None, list[GpuGauge]]:
+        """The endpoints, the collector, and what custom metrics say of the endpoints' GPUs."""
+        endpoints = self.endpoints()
+        return endpoints, self.collector(), gpu_gauges(self._snapshot, endpoints)
 
     def collector(self) -> CollectorGauges | None:
         """Its numbers; None where another process keeps it, or none is needed."""

@@ -90,8 +90,7 @@ class Server:
             self._loads.numbers(time.perf_counter()),
             {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
             self._breakers.describe(self._policy_watcher.snapshot),
-            self._board.endpoints(),
-            self._board.collector(),
+            *self._board.gauges(),
             self._picks.waiting(),
         )
         self._health, self._state = Health(), "starting"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -23,12 +24,16 @@ EndpointsByTarget: TypeAlias = dict[tuple[str, str, str], list[EndpointState]]
 
 WAITING, RUNNING = "inference_endpoint_waiting", "inference_endpoint_running"
 CACHE, IN_FLIGHT = "inference_endpoint_kv_cache_usage", "inference_endpoint_in_flight"
+GPU = "inference_endpoint_gpu_utilization"
 _GAUGES: dict[str, tuple[str, Callable[[EndpointState], float | None]]] = {
     WAITING: ("Requests that wait at the endpoint for a place in a batch.", lambda state: state.waiting),
     RUNNING: ("Requests in the endpoint's batch.", lambda state: state.running),
     CACHE: ("Share of the endpoint's KV cache that is in use, 0 to 1; of several, the fullest.", lambda s: s.cache),
+    GPU: ("Share of the time in which the endpoint's GPUs were busy, 0 to 1, on the average.", lambda s: s.gpu),
     IN_FLIGHT: ("Requests of all policies that were sent to it and have not ended.", lambda state: state.in_flight),
 }
+_OF_ALL: dict[str, Callable[[Iterable[float]], float]] = {CACHE: max, GPU: fmean}
+"""What stands for all endpoints of a target; of other gauges the sum."""
 NAMES = tuple(_GAUGES)
 PAGES, STALE, OLDEST = "extproc_collector_pages", "extproc_collector_stale_pages", "extproc_collector_oldest_seconds"
 READ, FAILED = "extproc_collector_pages_read", "extproc_collector_pages_failed"
@@ -63,7 +68,7 @@ def collect_endpoints(targets: EndpointsByTarget) -> Iterator[Metric]:
             labels = tuple(part or NONE for part in target)
             known = {state.endpoint: value for state in states if (value := number(state)) is not None}
             if not each and known:
-                known = {ALL: max(known.values()) if name == CACHE else sum(known.values())}
+                known = {ALL: _OF_ALL.get(name, sum)(known.values())}
             for endpoint, value in known.items():
                 gauge.add_metric((*labels, endpoint), value)
         yield gauge

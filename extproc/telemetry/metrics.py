@@ -25,6 +25,7 @@ from extproc.exchange.notes import (
     Unmatched,
     Waited,
 )
+from extproc.policy.custom_metric import GPU_UTILIZATION
 from extproc.policy.decision import FAILOVER
 from extproc.policy.diversion import Diverted
 from extproc.policy.snapshot import NONE, Snapshot
@@ -88,7 +89,8 @@ class Metrics(Collector):
         """Follows a reload: the policies in force from now on."""
         self.policy_generation = snapshot.generation
         self.renderings.set_snapshot(snapshot, perf_counter())
-        self.series.declare(metric for policy in snapshot.policies for metric in policy.custom_metrics)
+        asked = (metric for policy in snapshot.policies for metric in policy.custom_metrics)
+        self.series.declare(metric for metric in asked if metric.source != GPU_UTILIZATION)
 
     def note(self, note: Note) -> None:
         """Counts a note of an exchange."""

@@ -13,6 +13,7 @@ from extproc.policy.breaker import EJECTED, PROBING
 from extproc.policy.snapshot import NONE
 from extproc.telemetry import endpoint_gauges
 from extproc.telemetry.endpoint_gauges import CollectorGauges, EndpointsByTarget
+from extproc.telemetry.gpu_gauges import GpuGauge, collect_gpus
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -60,6 +61,8 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """Those that are picked, as the board has them, which all processes of a replica share."""
     collector: CollectorGauges | None = None
     """None: another process keeps it, or none is needed."""
+    gpus: list[GpuGauge] = []
+    """Custom metrics of the endpoints."""
     queued: dict[TargetName, int] = {}
     """Requests that wait for an endpoint of the target."""
 
@@ -123,6 +126,7 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
         yield gauge
     yield from endpoint_gauges.collect_endpoints(endpoint_gauges.merged([each.endpoints for each in processes]))
     yield from endpoint_gauges.collect_collector(next((c for each in processes if (c := each.collector)), None))
+    yield from collect_gpus(next((each.gpus for each in processes if each.gpus), ()))
 
 
 def _labels(name: TargetName) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def _of_policy(made: Plan, policy: Policy) -> Iterator[str]:
         )
     apex = made.apex_of(policy)
     for backend in dict.fromkeys(backend for place in places for backend in place.all_backends):
-        if isinstance(backend.behind, Addresses):
+        if isinstance(backend.behind, Addresses) and backend.behind.endpoints:
             yield f"{backend.service} holds fixed addresses; Linkerd speaks plain HTTP to what is not in the mesh"
         elif backend.behind is None and backend.service != apex.service and apex.labels:
             yield f"nothing here keeps clients that bypass the gateway from the pods of {backend.service}"

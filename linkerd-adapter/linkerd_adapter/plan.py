@@ -33,7 +33,7 @@ class Pods(msgspec.Struct, frozen=True):
 
 
 class Addresses(msgspec.Struct, frozen=True):
-    """IP addresses and ports, which no selector finds."""
+    """IP addresses and ports, which no selector finds; none where there is no server at present."""
 
     endpoints: tuple[tuple[str, int], ...]
 
@@ -175,6 +175,9 @@ def _backends(
         else:
             more = ((VERSION_LABEL, target.version), (POOL_LABEL, target.pool))
             yield Backend(own, apex.port, 1, Pods((*apex.labels, *(pair for pair in more if pair[1]))))
+        return
+    if not target.present(grpc=False):
+        yield Backend(own, apex.port, 1, Addresses(()))
         return
     yield from _named_backends(apex, target.endpoints, own, who, problems)
 

@@ -19,6 +19,7 @@ from benchmarks.picking import live
 from benchmarks.picking.gpus import H100
 from benchmarks.picking.live_clients import Clients
 from benchmarks.picking.live_servers import LiveServer
+from benchmarks.picking.server import ADAPTERS, LOADING
 from benchmarks.picking.traffic import Conversation, Load
 from extproc.policy.metrics_page import read_page
 from extproc.policy.picking import PREFIX, ROUND_ROBIN
@@ -36,7 +37,7 @@ FEW = Few("few", "", 5.0, (H100,), 1, 64, 2.0, question=(20.0, 0.5), answer=(4.0
 SECONDS, STRETCH = 10_000.0, 0.01
 
 
-async def talk() -> tuple[Clients, LiveServer, str]:
+async def talk(load: Load = FEW) -> tuple[Clients, LiveServer, str]:
     """Clients and one server, without a gateway, and the server's page at the end."""
     server = LiveServer(0, H100, STRETCH)
     async with AsyncExitStack() as stack:
@@ -50,7 +51,7 @@ async def talk() -> tuple[Clients, LiveServer, str]:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         session = await stack.enter_async_context(aiohttp.ClientSession())
         clients = Clients(url, STRETCH, session)
-        await clients.run(FEW, SECONDS, 1)
+        await clients.run(load, SECONDS, 1)
         async with session.get(f"{url}/metrics") as response:
             return clients, server, await response.text()
 
@@ -70,6 +71,19 @@ def test_conversations_are_the_simulators_and_answers_take_no_less() -> None:
     load = read_page("vllm", page.encode())
     assert (load.waiting, load.running, load.cache, load.block_size) == (0, 0, 0, 16)
     assert min(server.late) >= 0
+
+
+def test_an_adapter_is_loaded_for_whoever_asks_for_it_first() -> None:
+    load = Few("adapters", "", 5.0, (H100,), question=(20.0, 0.5), answer=(4.0, 0.5), adapters=40)
+    first: dict[str, float] = {}
+    for one in load.conversations(SECONDS, 1):
+        first.setdefault(one.adapter, round(one.at, 6))
+    clients, server, page = asyncio.run(talk(load))
+    assert not clients.failed
+    assert len(first) > ADAPTERS >= len(server.server.adapters), "others had to make room"
+    waited = {round(one.came, 6): one.first_token for one in clients.done}
+    assert min(waited[at] for at in first.values()) >= LOADING
+    assert f'max_lora="{ADAPTERS}"' in page
 
 
 def test_a_run_beside_another_keeps_both(tmp_path: Path) -> None:
@@ -92,9 +106,12 @@ def test_what_was_not_served_as_picked_is_told() -> None:
 
 
 @pytest.mark.skipif("EXTPROC_TEST_BENCHMARKS" not in os.environ, reason="make test-benchmarks: starts what it measures")
-@pytest.mark.parametrize("by", [ROUND_ROBIN, PREFIX])
-def test_behind_the_real_envoy(by: str) -> None:
-    found = asyncio.run(live.measure(live.Case("slow", by, 4.0, 2.0, written=True), nullcontext()))
+@pytest.mark.parametrize(
+    ("load", "by"),
+    [("slow", ROUND_ROBIN), ("slow", PREFIX), ("mixed", PREFIX), ("gpus", PREFIX), ("lora", PREFIX)],
+)
+def test_behind_the_real_envoy(load: str, by: str) -> None:
+    found = asyncio.run(live.measure(live.Case(load, by, 4.0, 2.0, written=True), nullcontext()))
     assert not found.failed
     assert found.measured["requests"] == found.simulated["requests"]
     assert found.picked == 1

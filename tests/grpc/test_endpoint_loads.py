@@ -25,7 +25,7 @@ from tests.grpc.messages import BODY, head
 from tests.grpc.running import insecure
 from tests.grpc.served import Served, ServedWorkers
 from tests.hostile_server import dripping, flooding
-from tests.page_server import PageServer, page_of
+from tests.page_server import PageServer, answer, page_of
 from tests.waiting import until
 
 LONG = pytest.mark.skipif(not os.environ.get("EXTPROC_TEST_COLLECTOR"), reason="longer: make test-collector")
@@ -109,6 +109,28 @@ def test_one_process_picks_by_pages(servers: list[PageServer], tmp_path: Path) -
         served.signal(signal.SIGTERM)
         assert served.exit_status() == 0
         until(lambda: not Path(f"/proc/{collector}").exists())
+
+
+def test_gpus_are_told_by_the_exporter_of_the_node(servers: list[PageServer], tmp_path: Path) -> None:
+    """Two pods with two GPUs and one, and an endpoint that is no pod: it has all GPUs of its own host."""
+    busy = 'DCGM_FI_DEV_GPU_UTIL{gpu="%d",UUID="GPU-%d",Hostname="n",container="c",namespace="ai",pod="%s"} %d\n'
+    page = "".join(busy % (gpu, gpu, pod, share) for gpu, (pod, share) in enumerate((("a", 90), ("a", 50), ("b", 10))))
+    addresses = [server.address for server in servers]
+    with PageServer(lambda _: answer(page.encode())) as exporter:
+        pods = {addresses[number]: {"pod": f"ai/{pod}", "hostIP": "127.0.0.1"} for number, pod in enumerate("ab")}
+        pages = {"type": "vllm", "gpuPort": int(exporter.address.rpartition(":")[2]), "pods": pods}
+        policy = write(tmp_path / "policy.yaml", addresses)
+        policy.write_text(policy.read_text().replace("{type: vllm, interval: 50ms}", json.dumps(pages)))
+        asked = "observability: {customMetrics: [{name: busy, type: GAUGE, source: gpuUtilization, labels: [policy]}]}"
+        policy.write_text(f"{policy.read_text()}  {asked}\n")
+        with Served(policy, "--drain", "0").ready() as served:
+            until(lambda: all(row["gpu"] is not None for row in rows(served).values()))
+            assert [rows(served)[address]["gpu"] for address in addresses] == [0.7, 0.1, 0.5]
+            until(lambda: all(row["waiting"] is not None for row in rows(served).values()))
+            label = f'{{endpoint="{addresses[0]}",gpu_pool="none",policy="llama",version="v1"}}'
+            assert served.metric(f"inference_endpoint_gpu_utilization{label}") == 0.7
+            assert served.metric('busy{policy="llama"}') == pytest.approx(1.3 / 3)
+            assert len(exporter.asked) == 1, "one connection for all endpoints"
 
 
 @pytest.fixture

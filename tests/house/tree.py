@@ -42,6 +42,7 @@ ONLY: dict[str, tuple[str, ...]] = {
         "telemetry.rollout_gauges",
         "telemetry.serving_gauges",
         "telemetry.endpoint_gauges",
+        "telemetry.gpu_gauges",
         "telemetry.rendering_drift",
         "admin.server",
         "demo.*",

@@ -16,6 +16,10 @@ GOOD = """
 {picking: {by: least-loaded, saturation: {waiting: 2, cache: 0.9, stale: true}, maxQueue: 1000}}
 ---
 {picking: {metrics: {type: triton, port: 8002, path: "/a?b=c", interval: 100ms}}}
+---
+{picking: {metrics: {gpuPort: 9400, pods: {"10.0.0.1:80": {pod: ai/a-0, hostIP: 1.2.3.4}}}}}
+---
+{picking: {metrics: {gpuPort: 9400, pods: {"[::1]:80": {pod: a/b.c, hostIP: "::1"}}}}}
 """
 BAD = """
 {picking: prefix}
@@ -41,6 +45,16 @@ BAD = """
 {picking: {metrics: {path: "a b"}}}
 ---
 {picking: {metrics: {path: "/a#b"}}}
+---
+{picking: {metrics: {gpuPort: 0}}}
+---
+{picking: {metrics: {gpuPort: 9400, pods: {"10.0.0.1:80": {pod: a-0, hostIP: 1.2.3.4}}}}}
+---
+{picking: {metrics: {gpuPort: 9400, pods: {"10.0.0.1:80": {pod: ai/a-0, hostIP: node-1}}}}}
+---
+{picking: {metrics: {gpuPort: 9400, pods: {"10.0.0.1:80": {pod: ai/a-0}}}}}
+---
+{picking: {metrics: {pods: {"10.0.0.1:80": {pod: ai/a-0, hostIP: 1.2.3.4}}}}}
 """
 
 

@@ -132,3 +132,14 @@ def test_it_reads_as_the_careful_reader_reads(lines: list[bytes], plain: bool, c
         return None
 
     assert kept() == careful()
+
+
+def test_a_head_that_differs_from_the_last_one_is_read_anew() -> None:
+    """Whatever of it is as it was: a longer one, another length, another framing."""
+    longer = PLAIN.replace(b"\r\n\r\n", b"\r\nx-more: 1\r\n\r\n")
+    other = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabcde"
+    two_chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n"
+    larger = ONE_CHUNK.replace(b"3\r\nabc", b"4\r\nabcd")
+    said = [PLAIN, longer, PLAIN, other, ONE_CHUNK, larger, two_chunks, ONE_CHUNK, PLAIN, PLAIN]
+    bodies = [b"abc", b"abc", b"abc", b"abcde", b"abc", b"abcd", b"ab", b"abc", b"abc", b"abc"]
+    assert [answer.body for answer in read(KeptAnswers(URL, MAX_BODY), said)] == bodies

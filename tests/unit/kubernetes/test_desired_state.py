@@ -283,3 +283,21 @@ def test_a_rollout_goes_on_where_its_policy_can_not_be_carried_out_or_its_pods_h
         found = taken(one, state=DesiredState(drives=True), cluster=cluster, without=blocked)
         assert weights(found) == {"v1": 3, "v2": 1}
         assert found.in_force[CHAT].spec["versions"][1]["match"] == match
+
+
+@pytest.mark.parametrize("versions", [[{"name": "v1"}, {"name": "v2"}], None])
+def test_a_policy_that_asks_for_gpus_has_the_pods_of_its_endpoints(versions: list[dict[str, Any]] | None) -> None:
+    west = made("GpuPool", "west", {"nodeSelector": {"zone": "west"}})
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": {"app": "chat"}},
+        "gpuRequirements": {},
+        "picking": {"metrics": {"gpuPort": 1}},
+    }
+    spec |= {"versions": versions} if versions else {}
+    chat = policy(host="chat", port=8080, **spec)
+    found = taken(chat, west).in_force[CHAT].spec["picking"]["metrics"]
+    pods = {f"10.0.0.{i}:8000": {"pod": f"ai/p-v{i + 1}", "hostIP": "192.168.0.1"} for i in range(2)}
+    assert found == {"gpuPort": 1, "pods": pods}
+    assert "pods" not in taken(chat).in_force[CHAT].spec["picking"]["metrics"], (
+        "its servers are nobody's that is picked"
+    )

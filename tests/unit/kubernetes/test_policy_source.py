@@ -297,6 +297,23 @@ def test_pools_are_policies_once_they_are_there(fake_api: FakeApi, start: Start,
     assert source.unready == "", "it has been ready: requests that come now get what nobody owns"
 
 
+@pytest.mark.parametrize("other", [pool("mistral"), policy()], ids=["a pool", "a policy"])
+def test_a_pool_that_cannot_be_read_holds_up_nobody_else(
+    fake_api: FakeApi, start: Start, told: Queue[Told], other: dict[str, Any]
+) -> None:
+    unreadable = pool()
+    del unreadable["spec"]["targetPorts"]
+    for one in (unreadable, other, pod(1)):
+        fake_api.put(one)
+    wanted = ("ai/llama", "ai/mistral") if other["kind"] == "InferencePool" else ("ai/llama",)
+    source = start(pools=WantedPools(wanted))
+    assert told.get(timeout=10) == (False, ["counts for nothing: Object missing required field `targetPorts`"])
+    assert (source.unready, list(ports(source))) == ("", [other["metadata"]["name"]])
+    assert [problem.file for problem in source.problems] == ["InferencePool ai/llama"]
+    fake_api.put(pool())
+    until(lambda: not any("counts for nothing" in problem.message for problem in source.problems))
+
+
 @pytest.mark.parametrize("kind", ["inferencepools", "pods", "inferenceobjectives"])
 def test_a_pool_is_not_ready_while_something_of_it_may_not_be_read(kind: str, fake_api: FakeApi, start: Start) -> None:
     fake_api.put(pool(), pod(1), pool("other", namespace="team"))

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.bodies.request import InferenceRequest
+from extproc.headers import Headers
 from extproc.kubernetes.pool_discovery import FoundPool, Nodes, resolved_policy, resolved_pool
 from extproc.kubernetes.service_endpoints import Endpoint
+from extproc.policy.decision import decide
 from extproc.policy.gpu import Gpu, Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import NOWHERE
@@ -129,7 +132,7 @@ def test_versions_get_their_endpoints_where_a_pool_is_found_by_its_nodes() -> No
     found = resolved_policy(SPEC, chat(), [ON_NODES, DECLARED], {"v1": [Endpoint("b:1"), Endpoint("a:1")]})
     assert found["versions"] == [
         {"name": "v1", "endpoints": ["a:1", "b:1"]},
-        {"name": "v2", "endpoints": ["chat:8080"]},
+        {"name": "v2", "endpoints": [NOWHERE]},
         {"name": "v3", "endpoints": ["x:1"]},
     ]
 
@@ -153,6 +156,33 @@ def test_a_pool_may_be_used_by_name() -> None:
     spec = {"versions": [{"name": "v1", "gpuPools": ["west"]}]}
     found = resolved_policy(spec, policy, [ON_NODES], {"v1": [Endpoint("a:1")]})
     assert found["versions"][0]["endpoints"] == ["a:1"]
+
+
+def without_pods(pool: str, *, refuses: bool) -> Snapshot:
+    """v1 has a pod on the nodes of the pool, if that is where it is; v2 has none."""
+    found = resolved_policy(SPEC, chat(), [ON_NODES], {"v1": [Endpoint("a:1")]})
+    versions = tuple(Version(v["name"], endpoints=tuple(v["endpoints"])) for v in found["versions"][:2])
+    policy = chat(versions=versions, reject_without_gpu=refuses)
+    return Snapshot((policy,), (msgspec.structs.replace(ON_NODES, endpoints=(pool,)),))
+
+
+@pytest.mark.parametrize(("refuses", "targets"), [(True, []), (False, [("", (NOWHERE,))])])
+@pytest.mark.parametrize("pool", ["a:1", NOWHERE])
+def test_a_version_without_pods_is_served_by_nobody_on_its_pools_or_off_them(
+    pool: str, *, refuses: bool, targets: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    """The policy's host has the pods of all versions, so `onNoGpu: ignore` must not lead there."""
+    snapshot = without_pods(pool, refuses=refuses)
+    assert [(target.pool, target.endpoints) for target in snapshot.targets["chat", "v2"]] == targets
+    assert "chat/v2" in snapshot.vacant
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_another_version_answers_for_it(*, refuses: bool) -> None:
+    snapshot = without_pods("a:1", refuses=refuses)
+    request = InferenceRequest("openai", "chat", "m")
+    decided = (decide(request, Headers(), snapshot, bytes([n]), down=snapshot.vacant) for n in range(64))
+    assert {decision.version for decision in decided} == {"v1"}
 
 
 PODS = st.lists(

@@ -45,6 +45,15 @@ def test_pools_that_are_missing_are_told_where_they_are_named() -> None:
     assert made.fill(())[1] == made.missing
 
 
+def test_a_pool_is_readable_where_one_that_is_wanted_is() -> None:
+    broken = pool("a")
+    del broken["spec"]["selector"]
+    assert not source(WantedPools(("ai/a",)), broken, pool("b")).readable
+    assert source(WantedPools(("ai/a", "ai/b")), broken, pool("b")).readable
+    assert source(WantedPools(pickers=("ai/mine",)), broken, pool("b", picker="mine")).readable
+    assert not source(WantedPools(("ai/a",))).readable
+
+
 def test_only_the_namespaces_of_pools_are_watched_and_two_kinds_may_be_missing() -> None:
     watches = PoolSource(WantedPools(("ai/a", "ai/b"), ("team/mine",)), lambda: None).watches
     asked = {(watch.resource.kind, watch.namespace) for watch in watches}
@@ -59,7 +68,7 @@ def test_what_is_kept_of_a_pod_says_as_much_of_its_endpoints() -> None:
         pod(1, annotations={ACTIVE_PORTS: "8000", "long": "x" * 1000}),
         pod(2, ready=False),
         pod(3, deletionTimestamp="now"),
-        pod(4) | {"status": {"podIP": "10.0.0.4", "phase": "Failed", "conditions": conditions, "hostIP": "1.1.1.1"}},
+        pod(4) | {"status": {"podIP": "10.0.0.4", "phase": "Failed", "conditions": conditions, "hostIPs": ["1.1.1.1"]}},
         pod(5) | {"status": {}},
         {name: value for name, value in pod(6).items() if name != "status"},
     ]
@@ -67,7 +76,7 @@ def test_what_is_kept_of_a_pod_says_as_much_of_its_endpoints() -> None:
     whole = source(WantedPools(("ai/llama",)), *objects, *pods)
     parts = source(WantedPools(("ai/llama",)), *objects, *map(part_of_pod, pods))
     assert parts.fill(()) == whole.fill(())
-    assert {"spec", "long", "hostIP"} & set(str(list(map(part_of_pod, pods))).replace("'", " ").split()) == set()
+    assert {"spec", "long", "hostIPs"} & set(str(list(map(part_of_pod, pods))).replace("'", " ").split()) == set()
 
 
 def test_a_pool_without_a_picker_is_served_where_it_is_named() -> None:

@@ -13,7 +13,7 @@ from extproc.kubernetes.api import Object
 from extproc.kubernetes.last_good import LastGood
 from extproc.kubernetes.object_documents import read
 from extproc.kubernetes.pools_as_policies import ACTIVE_PORTS, PoolObjects, with_pools
-from extproc.policy.picking import EndpointPages, Picking
+from extproc.policy.picking import EndpointPages, EndpointPod, Picking
 from extproc.policy.snapshot import ModelMatch, Policy, Snapshot
 from extproc.policy.target import NOWHERE
 from tests.unit.kubernetes.fake_api import made
@@ -52,6 +52,19 @@ def test_a_pool_alone_is_a_policy_that_owns_every_model() -> None:
     assert (only.models, only.namespace, problems) == (("*",), "ai", [])
     assert (picking(only).by, picking(only).metrics.kind) == ("prefix", "vllm")
     assert Snapshot((only,)).match("whatever") == ModelMatch(only, "*")
+
+
+def test_a_policy_that_asks_for_gpus_knows_the_pods_of_its_pools() -> None:
+    versions = [{"name": "v1", "inferencePool": {"name": "llama"}}]
+    chat = policy(versions=versions, picking={"metrics": {"gpuPort": 9400}})
+    policies, _ = taken(PoolObjects([pool("llama", 8000, 8001)], pods=PODS), chat)
+    assert picking(policies["chat"]).metrics.pods == tuple(
+        EndpointPod(f"10.0.0.{number}:{port}", f"ai/llama-{number}", "192.168.0.1")
+        for number in (1, 3)
+        for port in (8000, 8001)
+    )
+    policies, _ = taken(PoolObjects([pool()], pods=PODS), policy(versions=versions))
+    assert picking(policies["chat"]).metrics.pods == ()
 
 
 def test_a_long_name_is_cut_and_stays_its_own() -> None:

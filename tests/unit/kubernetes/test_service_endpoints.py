@@ -20,7 +20,7 @@ def pod(
     return {
         "metadata": {"name": name, "namespace": "ai", "labels": labels or {}, **more},
         "spec": {"nodeName": "n1"},
-        "status": {"podIP": ip, "phase": "Running", "conditions": [condition]},
+        "status": {"podIP": ip, "hostIP": "192.168.0.1", "phase": "Running", "conditions": [condition]},
     }
 
 
@@ -44,7 +44,10 @@ def addresses(found: tuple[Endpoint, ...]) -> list[str]:
 def test_an_endpoint_has_its_node_and_its_pods_labels() -> None:
     pods = Pods([pod("chat-a", {"version": "v1", "app": "chat"})])
     (found,) = of_slices([slice_of(endpoint("10.0.0.9", "chat-a", ready=True))], "http", pods)
-    assert found == Endpoint("10.0.0.9:8000", node="n1", labels=(("app", "chat"), ("version", "v1")))
+    labels = (("app", "chat"), ("version", "v1"))
+    assert found == Endpoint("10.0.0.9:8000", node="n1", labels=labels, pod="ai/chat-a", host_ip="192.168.0.1")
+    (gone,) = of_slices([slice_of(endpoint("10.0.0.9", "chat-b", ready=True))], "http", pods)
+    assert (gone.pod, gone.host_ip) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_pods_where_no_service_tells_of_them() -> None:
         ("10.0.0.3:8000", False, True),
     ]
     assert addresses(usable(found)) == ["10.0.0.1:8000"]
-    assert found[0].labels == (("version", "v1"),)
+    assert (found[0].labels, found[0].pod, found[0].host_ip) == ((("version", "v1"),), "ai/a", "192.168.0.1")
 
 
 def test_pods_are_selected_by_all_labels_in_their_namespace() -> None:

@@ -9,6 +9,7 @@ from linkerd_adapter.plan import Addresses, Backend, Pods, UnrenderableError
 
 from extproc.policy.gpu import Requirement, describe
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
+from extproc.policy.target import NOWHERE
 from extproc.policy.upstream import Credentials, PathRewrite, Tls, Upstream
 
 APP = (("app", "chat"),)
@@ -122,3 +123,8 @@ def test_endpoints_that_no_pod_reaches_are_refused(endpoint: str) -> None:
 def test_linkerd_speaks_no_tls_changes_no_path_and_adds_no_key(upstream: Upstream) -> None:
     with pytest.raises(UnrenderableError, match="version v1: Linkerd's proxies speak no TLS but their own"):
         backends(chat(Version("v1", 1, ("10.0.0.1:443",), upstream=upstream)))
+
+
+def test_a_version_without_servers_is_a_service_without_endpoints() -> None:
+    nobody = chat(Version("v1", endpoints=("10.0.0.1:80",)), Version("v2", endpoints=(NOWHERE,)))
+    assert backends(nobody)[1] == Backend(Service("ai", "chat-v2"), 8080, 1, Addresses(()))

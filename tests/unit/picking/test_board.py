@@ -72,7 +72,7 @@ def test_there_is_room_for_so_many() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "url", "known", "page"), [("a:1", "u" * 600, True, False), ("a" * 600, "u", False, False)]
+    ("address", "url", "known", "page"), [("a:1", "u" * 1100, True, False), ("a" * 1100, "u", False, False)]
 )
 def test_what_does_not_fit_is_left_out(address: str, url: str, known: bool, page: bool) -> None:
     shared = board()

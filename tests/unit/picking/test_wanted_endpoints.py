@@ -7,10 +7,10 @@ from math import inf
 import pytest
 from msgspec.structs import replace
 
-from extproc.picking.board import Page, Wanted
+from extproc.picking.board import GpuSource, Page, Wanted
 from extproc.picking.wanted_endpoints import page_of, picked_targets, wanted_endpoints
 from extproc.policy.gpu import Gpu
-from extproc.policy.picking import EndpointPages, Picking
+from extproc.policy.picking import EndpointPages, EndpointPod, Picking
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from tests.unit.picking.boards import A, B, C
 
@@ -78,3 +78,16 @@ def test_servers_of_grpc_have_a_page_where_its_port_is_named() -> None:
         "http://10.0.0.1:8002/metrics",
         "http://10.0.0.2:8002/metrics",
     ]
+
+
+def test_gpus_are_told_on_the_node_of_a_pod_or_on_the_host_of_an_endpoint() -> None:
+    version = Version("v", endpoints=(A, C), grpc_endpoints=(B,))
+    pods = (EndpointPod(A, "ai/a", "fd00::7"), EndpointPod(B, "ai/a", "192.168.0.7"))
+    policy = Policy(
+        "a", host="a", versions=(version,), picking=Picking(metrics=EndpointPages(gpu_port=9400, pods=pods))
+    )
+    assert {endpoint: wanted.gpus for endpoint, wanted in wanted_endpoints(Snapshot((policy,))).items()} == {
+        A: GpuSource("http://[fd00::7]:9400/metrics", "ai/a"),
+        B: GpuSource("http://192.168.0.7:9400/metrics", "ai/a"),
+        C: GpuSource("http://[fd00::1]:9400/metrics"),
+    }

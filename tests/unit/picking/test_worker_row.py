@@ -6,12 +6,13 @@ from math import inf, isnan
 
 import numpy as np
 
-from extproc.picking.board import Wanted
+from extproc.picking.board import GpuSource, Wanted
+from extproc.picking.board_layout import GPU, SLOTS
 from extproc.picking.endpoint_state import EndpointState
 from extproc.picking.loads import STALE_AFTER
 from extproc.picking.worker_row import READING_INTERVAL
 from extproc.policy.metrics_page import PageLoad
-from tests.unit.picking.boards import PAGE, A, B, C, Row, board, memory, report, wanted
+from tests.unit.picking.boards import PAGE, A, B, C, Row, board, memory, report, slot_of, wanted
 
 LOAD = PageLoad(2.0, 5.0, 0.5, 0.9, 16.0, frozenset({"sql"}), frozenset({"law"}))
 
@@ -122,3 +123,29 @@ def test_a_reading_is_good_for_a_while_and_until_the_endpoints_change() -> None:
     kept = row.loads(endpoints)
     row.follow()
     assert row.loads(endpoints) is not kept
+
+
+def test_what_exporters_tell_of_gpus_counts_for_longer() -> None:
+    shared = board()
+    row = Row(shared)
+    row.want({A: Wanted(PAGE, gpus=GpuSource("http://n:9400/metrics", "ai/a")), B: Wanted(PAGE)})
+    report(shared, A, LOAD, 1.0)
+    report(shared, B, LOAD, 1.0)
+    assert [each.gpu for each in row.described_at(1.0, A, B)] == [None, 0.9], "what A's own page says does not count"
+    shared.report({}, {slot_of(shared, A): (0.4, 21.0)})
+    assert [each.gpu for each in row.described_at(1.0, A, B)] == [0.4, 0.9]
+    later = row.described_at(20.9, A, B)
+    assert [(each.waiting, each.gpu) for each in later] == [(None, 0.4), (None, None)]
+    assert [each.gpu for each in row.described_at(21.1, A, B)] == [None, None]
+
+
+def test_what_is_told_of_the_gpus_of_a_former_endpoint_is_nobody_s() -> None:
+    shared = board()
+    row = Row(shared)
+    row.want({A: Wanted(gpus=GpuSource("http://n:9400/metrics"))})
+    former = slot_of(shared, A)
+    row.want({})
+    row.want({f"x:{port}": Wanted() for port in range(1, SLOTS)})
+    shared.report({}, {former: (0.4, 21.0)})
+    assert row.described_at(1.0, "x:1")[0].gpu is None
+    assert np.isnan(shared.reports[GPU]).all()

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from extproc.policy import metrics_page
 from extproc.policy.metrics_page import (
     MAX_ADAPTERS,
-    MAX_SERIES,
     NOTHING,
     PAGE_METRICS,
     READ_WHOLE_EVERY,
@@ -17,6 +16,7 @@ from extproc.policy.metrics_page import (
     PageReader,
     read_page,
 )
+from extproc.policy.page_series import MAX_SERIES
 
 VLLM = b"""\
 vllm:num_requests_running{engine="0",model_name="a"} 4.0
@@ -138,6 +138,29 @@ def test_parts_tell_what_whole_pages_tell(pages: list[tuple[int, int, int, bytes
     for waiting, before, after, more in pages:
         page = page_of(waiting, before=before, after=after, more=more)
         assert reader.read(page) == read_page("vllm", page)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'vllm:num_requests_waiting{engine="0"} 7 } 8',
+        b'vllm:num_requests_waiting{engine="0"}  7',
+        b'vllm:num_requests_waiting{engine="0"}7',
+        b'vllm:num_requests_waiting{engine="0"} ',
+        b'vllm:num_requests_waiting{engine="0"} 7 1700000000',
+        b'vllm:num_requests_waiting{engine="0"} nan',
+        b'vllm:num_requests_waiting_by_reason{engine="0"} 7',
+        b'vllm:num_requests_waiting{engine="0"} 7\r',
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_that_is_another_one_is_read_as_on_a_whole_page(line: bytes, end: bytes) -> None:
+    reader = PageReader("vllm")
+    before = b"# x\n" * 3 + b'vllm:num_requests_waiting{engine="0"} 5' + end
+    assert reader.read(before).waiting == 5
+    page = b"# x\n" * 3 + line + end
+    assert reader.read(page) == read_page("vllm", page)
+    assert reader.read(before).waiting == 5
 
 
 def test_what_is_too_much_is_not_known() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.policy.target import NOWHERE, Target, listed_by_both, vacant_clusters
+from extproc.policy.target import NOWHERE, Target, listed_by_both, united, vacant_clusters
 from extproc.policy.upstream import Tls, Upstream
 
 
@@ -50,6 +50,18 @@ def test_servers_have_names_where_they_are_verified() -> None:
 )
 def test_a_proxy_can_be_told_one_of_several_addresses(endpoints: tuple[str, ...], *, told: bool) -> None:
     assert Target("chat", "v1", "", endpoints).addresses == (endpoints if told else ())
+
+
+def test_what_is_united_once_is_not_united_again() -> None:
+    down, vacant = frozenset({"a/v1", "a/v2"}), frozenset({"a/v2", "b/v1"})
+    assert united(down, vacant) == {"a/v1", "a/v2", "b/v1"}
+    assert united(down, vacant) is united(frozenset(sorted(down)), vacant)
+    assert united(frozenset(), frozenset()) == frozenset()
+
+
+def test_nobody_is_not_whom_both_mean() -> None:
+    assert listed_by_both((NOWHERE,), (NOWHERE,)) == ()
+    assert listed_by_both((NOWHERE,), ()) == listed_by_both((), (NOWHERE,)) == (NOWHERE,)
 
 
 def test_where_nobody_is_there_are_no_servers() -> None:

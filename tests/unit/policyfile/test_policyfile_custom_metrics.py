@@ -8,6 +8,7 @@ import pytest
 
 from extproc.policy.custom_metric import (
     CACHED_TOKENS,
+    GPU_UTILIZATION,
     INPUT_TOKENS,
     OUTPUT_TOKENS,
     REQUESTS,
@@ -40,6 +41,7 @@ def test_what_the_articles_names_mean() -> None:
         ("source: requests, per: second", REQUESTS, SECONDS),
         ("source: cachedTokens, per: inputTokens", CACHED_TOKENS, INPUT_TOKENS),
         ("source: outputTokens, per: request", OUTPUT_TOKENS, REQUESTS),
+        ("source: gpuUtilization", GPU_UTILIZATION, REQUESTS),
     ],
 )
 def test_gauges(written: str, source: Source, per: Source) -> None:
@@ -67,6 +69,23 @@ OURS = "is the name of a metric of ours"
         ("- {name: a, type: GAUGE}", "7 X[0]: has no source; write source: outputTokens, {header: x-my-number}"),
         ("- {name: inference_throughput, type: COUNTER}", "7 X[0]: has no source"),
         ("- {name: inference_throughput, type: GAUGE, per: second}", "7 X[0]: has no source"),
+        (
+            "- {name: a, type: HISTOGRAM, source: gpuUtilization, buckets: [1]}",
+            "7 X[0].source: is no number of a request, which could be added up; write type: GAUGE",
+        ),
+        (
+            "- {name: a, type: GAUGE, source: gpuUtilization, per: second}",
+            "7 X[0].per: does not go with gpuUtilization",
+        ),
+        ("- {name: a, type: GAUGE, source: gpuUtilization, window: 9s}", "7 X[0].window: does not go with gpuUtil"),
+        (
+            "- {name: a, type: GAUGE, source: gpuUtilization, labels: [api, code, policy]}",
+            "7 X[0].labels: api, code tell of requests, gpuUtilization of servers; give some of model_version",
+        ),
+        (
+            "- {name: a, type: GAUGE, source: inputTokens, per: gpuUtilization}",
+            '7 X[0].per: "gpuUtilization" is none of',
+        ),
         ("- {name: a, type: GAUGE, source: tokens}", '7 X[0].source: "tokens" is none of requests, inputTokens'),
         ("- {name: a, type: GAUGE, source: {}}", "7 X[0].source: names nothing; give exactly one of"),
         ("- {name: a, type: GAUGE, source: {header: x, body: /y}}", "7 X[0].source: has header and body"),

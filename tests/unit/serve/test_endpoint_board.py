@@ -50,6 +50,7 @@ def test_workers_see_each_other_s_requests_and_the_first_tells() -> None:
     ((target, states),) = boards[0].endpoints().items()
     assert target == ("p", "v", "")
     assert [(state.endpoint, state.in_flight, state.picks) for state in states] == [(A, 1, 1), (B, 0, 0), (C, 1, 1)]
+    assert boards[0].gauges() == (boards[0].endpoints(), None, [])
     assert boards[1].endpoints() == {}
     assert boards[0].collector() is None
     assert {slot.address for slot in shared.board.slots()} == {A, B, C}

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extproc.picking.board import Board, Page, Wanted
+from extproc.picking.board import Board, GpuSource, Page, Wanted
 from extproc.picking.board_layout import (
     BEAT,
     CPU,
     FAILED,
     FAILURES,
+    GPU,
     PICKED,
     PICKED_AT_REPORT,
     READ,
@@ -26,8 +27,9 @@ from extproc.picking.board_layout import (
     WAITING,
 )
 from extproc.policy.metrics_page import PageReader
-from extproc.serve import load_collector
-from extproc.serve.load_collector import FULL_RATE_PAGE, LoadCollector
+from extproc.serve import load_collector, page_sources
+from extproc.serve.load_collector import BURST, LoadCollector
+from extproc.serve.page_sources import FULL_RATE_PAGE
 from tests.hostile_server import CHUNKED, OK, HostileServer, dripping, flooding
 from tests.page_server import PageServer, answer, page_of
 from tests.unit.picking.boards import board
@@ -36,7 +38,13 @@ from tests.waiting import until
 
 @contextmanager
 def collecting(shared: Board, wanted: Mapping[str, Page | None]) -> Iterator[LoadCollector]:
-    shared.claim(0, {address: Wanted(page) for address, page in wanted.items()})
+    with collecting_wanted(shared, {address: Wanted(page) for address, page in wanted.items()}) as collector:
+        yield collector
+
+
+@contextmanager
+def collecting_wanted(shared: Board, wanted: Mapping[str, Wanted]) -> Iterator[LoadCollector]:
+    shared.claim(0, wanted)
     collector = LoadCollector(shared)
     yield collector
     collector.close()
@@ -104,7 +112,7 @@ def test_endpoints_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
             shared.claim(0, {"a:1": Wanted(page(second)), "b:1": Wanted(page(first))})
             turn_until(collector, lambda: number(shared, WAITING, "a:1") == 2 and number(shared, WAITING, "b:1") == 1)
             shared.claim(0, {})
-            turn_until(collector, lambda: not collector._servers)
+            turn_until(collector, lambda: not collector._sources)
             turn_until(collector, lambda: not first._open | second._open)
             assert not collector._watched
             assert not collector._asking
@@ -174,6 +182,75 @@ def test_a_server_that_comes_back_is_read_again(
             server.answers = lambda _: page_of(5, 6)
             turn_until(collector, lambda: number(shared, RUNNING, "a:1") == 6)
     assert caplog.text.count("is not known") == caplog.text.count("tells its load again") == 2
+
+
+def gpus(shared: Board) -> dict[str, float]:
+    return {slot.address: float(shared.reports[GPU, slot.number]) for slot in shared.slots()}
+
+
+def test_an_exporter_is_asked_once_for_all_endpoints_of_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_sources, "GPU_INTERVAL", 0.01)
+    monkeypatch.setattr(load_collector, "_FOLLOW_INTERVAL", 0.01)
+    shared = board()
+    pods = {"a": 20, "b": 40}
+    told = "".join(f'DCGM_FI_DEV_GPU_UTIL{{namespace="ai",pod="{pod}"}} {share}\n' for pod, share in pods.items())
+    with PageServer(page_of) as server, PageServer(lambda _: answer(told.encode())) as exporter:
+        wanted = {f"{pod}:1": Wanted(page(server), gpus=GpuSource(exporter.url, f"ai/{pod}")) for pod in "abc"}
+        with collecting_wanted(shared, wanted | {"d:1": Wanted(gpus=GpuSource(exporter.url))}) as collector:
+            turn_until(collector, lambda: gpus(shared)["d:1"] == 0.3)
+            assert gpus(shared) == {"a:1": 0.2, "b:1": 0.4, "c:1": pytest.approx(np.nan, nan_ok=True), "d:1": 0.3}
+            turn_until(collector, lambda: number(shared, WAITING, "a:1") >= 3)
+            assert gpus(shared)["a:1"] == 0.2, "its own page says nothing of it"
+            assert len(exporter.asked) == 1
+            told = told.replace("20", "60")
+            turn_until(collector, lambda: gpus(shared)["a:1"] == 0.6)
+            shared.claim(0, {"e:1": Wanted(gpus=GpuSource(exporter.url, "ai/b"))})
+            turn_until(collector, lambda: gpus(shared) == {"e:1": 0.4})
+            assert len(exporter.asked) == 1
+            shared.claim(0, {})
+            turn_until(collector, lambda: not collector._sources)
+
+
+def test_exporters_that_are_bad_cost_nobody_else_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_collector, "RETRY_INTERVAL", 0.05)
+    monkeypatch.setattr(load_collector, "TIMEOUT", 0.3)
+    monkeypatch.setattr(page_sources, "GPU_INTERVAL", 0.01)
+    shared = board()
+    with ExitStack() as stack:
+        server = stack.enter_context(PageServer(page_of))
+        good = stack.enter_context(PageServer(lambda _: answer(b"DCGM_FI_DEV_GPU_UTIL 20\n")))
+        bad = {name: stack.enter_context(make()) for name, (make, _) in BAD.items()}
+        urls = {name: one.url for name, one in bad.items()} | {"nobody": "http://127.0.0.1:1/metrics", "none": "x:y"}
+        wanted = {f"{name}:1": Wanted(page(server), gpus=GpuSource(url)) for name, url in urls.items()}
+        wanted["good:1"] = Wanted(page(server), gpus=GpuSource(good.url))
+        with collecting_wanted(shared, wanted) as collector:
+            turn_until(collector, lambda: min(one.asked for one in bad.values()) >= 2)
+            turn_until(collector, lambda: min(number(shared, WAITING, address) for address in wanted) > 20)
+        known = {address for address, share in gpus(shared).items() if not np.isnan(share)}
+        assert known == {"good:1"}
+        assert failures(shared).keys() == set(FAILURES)
+        assert len(server.asked) == len(wanted)
+
+
+@pytest.mark.parametrize(("interval", "turn"), [(0.05, 0.01), (0.075, 0.015), (0.1, 0.02), (1.0, 0.02)])
+def test_the_shortest_interval_says_how_often_it_awakes(interval: float, turn: float) -> None:
+    pages = {"a:1": Page("vllm", "http://127.0.0.1:1/metrics", 1.0)}
+    with collecting(board(), pages | {"b:1": Page("vllm", "http://127.0.0.1:1/metrics", interval)}) as collector:
+        collector.turn()
+        assert collector._turn == pytest.approx(turn)
+
+
+def test_pages_are_asked_for_in_bursts_that_are_spread_over_the_interval() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/metrics"
+        pages = {f"a:{port}": Page("vllm", url, 1.0) for port in range(1, BURST * 5 // 2 + 1)}
+        with collecting(board(), pages) as collector:
+            collector.turn()
+            asked = len(collector._asking)
+            left = sorted(due for due, _, _ in collector._due)
+    assert (asked, len(left)) == (BURST, BURST * 3 // 2)
+    assert left[0] == left[BURST - 1]
+    assert left[-1] - left[0] == pytest.approx(1 / 2.5)
 
 
 def test_large_pages_are_read_seldom() -> None:

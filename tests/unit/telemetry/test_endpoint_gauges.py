@@ -32,18 +32,22 @@ def test_each_endpoint_has_what_is_known_of_it() -> None:
         ("inference_endpoint_kv_cache_usage", "p", "v", "none", "10.0.0.1:1"): 0.5,
         ("inference_endpoint_in_flight", "p", "v", "none", "10.0.0.1:1"): 4,
         ("inference_endpoint_in_flight", "p", "v", "none", "10.0.0.2:1"): 1,
+        ("inference_endpoint_gpu_utilization", "p", "v", "none", "10.0.0.1:1"): 0.9,
     }
 
 
 def test_of_many_endpoints_each_target_has_one_series() -> None:
-    many = [EndpointState(f"h:{n}", 1.0, 2.0, 0.5 if n else 0.75, in_flight=3.0) for n in range(MAX_SERIES)]
-    assert len(samples({("p", "v", "w"): many})) == 4 * MAX_SERIES
+    many = [
+        EndpointState(f"h:{n}", 1.0, 2.0, 0.5 if n else 0.75, float(n % 2), in_flight=3.0) for n in range(MAX_SERIES)
+    ]
+    assert len(samples({("p", "v", "w"): many})) == 5 * MAX_SERIES
     assert samples({("p", "v", "w"): many, ("q", "", ""): [TWO]}) == {
         ("inference_endpoint_waiting", "p", "v", "w", "all"): MAX_SERIES,
         ("inference_endpoint_running", "p", "v", "w", "all"): 2 * MAX_SERIES,
         ("inference_endpoint_kv_cache_usage", "p", "v", "w", "all"): 0.75,
         ("inference_endpoint_in_flight", "p", "v", "w", "all"): 3 * MAX_SERIES,
         ("inference_endpoint_in_flight", "q", "none", "none", "all"): 1,
+        ("inference_endpoint_gpu_utilization", "p", "v", "w", "all"): 0.5,
     }
 
 
