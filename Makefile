@@ -71,6 +71,7 @@ test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start
 
 test-clients: $(VENV)/dev .venv-clients/made .npm-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python .npm-clients
+	@$(BIN)/python -m tests.clients.npm_paths .npm-clients
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
 test-mlserver: $(VENV)/dev .venv-clients/made .venv-mlserver/made  ## real MLServers with REST and gRPC on two ports under one policy: minutes the first time

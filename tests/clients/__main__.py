@@ -46,6 +46,9 @@ Each call, made by the SDK through a real Envoy and the real processor, with the
 `make test-mlserver` has real MLServers, with REST and gRPC on two ports each, under one policy: sticky users get one
 version by both, asked by `tritonclient`.
 
+Every path that these SDKs can call is [read](apis.md), or listed with the reason why it is not: those of PyPI's in
+`tests/clients/test_sdk_paths.py`; those of npm's are taken from their sources each time (`tests/clients/npm_paths.py`).
+
 """
 
 
