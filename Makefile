@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What pip collects and installs, on one line that it writes anew, or line by line where that is no terminal. Errors of
 # pip's are on stderr, and its status is that of the pipe.
-INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
-  awk -v terminal=$$([ -t 1 ] && echo 1) '/^status / { status = $$2; next } \
+INSTALL_SHOWN = terminal=; [ ! -t 1 ] || terminal=1; \
+  { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
+  awk -v terminal=$$terminal '/^status / { status = $$2; next } \
     /^(Collecting|Building|Installing|Successfully)/ { \
       if (terminal) printf "\r\033[K  %s", substr($$0, 1, 76); else print "  " $$0; fflush() } \
     END { if (terminal) printf "\r\033[K"; exit status }'
