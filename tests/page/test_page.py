@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -254,8 +255,23 @@ async def _many(directory: Path) -> None:
             assert page.complaints == []
 
 
+TOLD = "[...document.querySelectorAll('.chart h2 span')].map((one) => one.textContent)"
+SPANS = "[...document.querySelectorAll('[data-span]')].map((one) => one.textContent)"
+ASKED = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/live?')).at(-1).name"
+
+
 async def _spans(page: Page) -> None:
-    """The axis of each chart is as long as the span that the reader chose."""
-    for button, oldest, beyond in (("300", "\u22124 min", "\u22126 min"), ("60", "\u221230 s", "\u22122 min")):
+    """Each chart tells the span that the reader chose, and its axis is as long; so is what is asked for of the rest,
+    which tells how much of it there is: the processor has just begun.
+    """
+    for button, oldest, beyond, told in (
+        ("300", "\u22124 min", "\u22126 min", "the last 5 min"),
+        ("60", "\u221230 s", "\u22122 min", "the last 60 s"),
+    ):
         await page.eval(f"document.querySelector('[data-window=\"{button}\"]').click()")
         await page.until(f"{TICKS}.every((texts) => texts.includes('{oldest}') && !texts.includes('{beyond}'))")
+        assert await page.eval(f"JSON.stringify({TOLD})") == json.dumps([told] * 4, separators=(",", ":"))
+        await page.until(f"{ASKED}.includes('window={button}&')")
+        models, canaries, topology = json.loads(await page.eval(f"JSON.stringify({SPANS})"))
+        assert re.fullmatch(r"the last \d+ s", models)
+        assert models == canaries == topology
