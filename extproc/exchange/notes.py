@@ -152,8 +152,19 @@ class RequestAccount(msgspec.Struct, frozen=True):
     """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
     user: str = ""
     """As ``Observed.user``."""
+    refusal: str = ""
+    """One of ``REFUSALS``, or empty."""
 
 
+REFUSALS = frozenset(
+    (
+        *("no_room", "version_ejected", "saturated", "queue_full", "queue_timeout"),
+        *("no_endpoint", "no_gpu_available"),
+    )
+)
+"""Codes of errors (429, 503) with which the processor refuses a request that it could have served at another time: its
+circuit breakers and queues have no room, or no server may have it.
+"""
 FAILURES = (
     *("client_left", "client_stalled", "idle"),
     *("upstream_broke_off", "upstream_stalled", "no_answer"),
