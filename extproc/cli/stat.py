@@ -27,8 +27,8 @@ def add(commands: Subcommands) -> None:
 
         A processor remembers five minutes, so there is an answer at once. Success is the share of requests that the
         service did not fail: no status 5xx, no error in a stream, no answer cut short. Where nothing was asked there is
-        a dash, not 100 %. REFUSED is the share that the processor refused since a circuit breaker or a queue had no room,
-        or no server could have it (429 and 503); the column is there where something was refused.
+        a dash, not 100 %. REFUSED is the share that the processor refused, with 429 or 503, since a circuit breaker or
+        a queue had no room, or no server could have it; the column is there where something was refused.
         """,
     )
     add_sources_flag(stat)

@@ -197,9 +197,9 @@ class Waited(msgspec.Struct, frozen=True):
     """For how long it did; None: there was no room for it."""
 
 
-ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT = "routed", "none_ready", "queue_full", "timed_out", "client_left"
-EVICTED = "evicted"
-QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT, EVICTED)
+ROUTED, UNSERVED, QUEUE_FULL, QUEUE_TIMEOUT = "routed", "none_ready", "queue_full", "queue_timeout"
+CLIENT_LEFT, EVICTED = "client_left", "evicted"
+QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, QUEUE_TIMEOUT, CLIENT_LEFT, EVICTED)
 """It went on; at its turn no endpoint could have it; there was no room for it; it waited for as long as it may; the
 client left meanwhile; or it had waited and made room, for another, or as fewer may wait now.
 """

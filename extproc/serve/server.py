@@ -92,7 +92,7 @@ class Server:
             self._breakers.describe(self._policy_watcher.snapshot),
             self._board.endpoints(),
             self._board.collector(),
-            self._picks.waiting(),
+            self._picks.waiting(self._policy_watcher.snapshot),
         )
         self._health, self._state = Health(), "starting"
         self._timer: Timer | None = None
