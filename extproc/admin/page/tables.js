@@ -10,7 +10,7 @@ function tile(name, value, unit, more, severity) {
     { class: "tile", "data-tile": name },
     el("div", { class: "name" }, name),
     el("div", { class: `value ${shown ? (severity ?? "") : "none"}` }, value, shown && unit ? el("span", { class: "unit" }, unit) : null),
-    el("div", { class: "more" }, more),
+    el("div", { class: "more", title: more }, more),
   );
 }
 
@@ -21,9 +21,10 @@ function source(observed) {
 
 export function tiles(total) {
   const failures = total.requests ? Math.round(total.requests * (1 - total.success)) : 0;
-  const refused = total.refused ? `, ${percent(total.refused)} refused` : "";
+  const failed = failures ? `${failures} failed` : total.refused ? "" : "none failed";
+  const outcome = [failed, total.refused ? `${percent(total.refused)} refused` : ""].filter(Boolean).join(", ");
   return [
-    tile("Success", percent(total.success), "", total.requests ? `${failures || "none"} failed${refused}` : "no requests", health(total.success)),
+    tile("Success", percent(total.success), "", total.requests ? outcome : "no requests", health(total.success)),
     tile("Requests", rate(total.rps), "/s", `${total.requests} in all`),
     tile("Duration p95", ms(total.p95_ms), "ms", `p50 ${ms(total.p50_ms)} · p99 ${ms(total.p99_ms)}`),
     tile("First token p95", ms(total.ttft_p95_ms), "ms", `p50 ${ms(total.ttft_p50_ms)}`),
