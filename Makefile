@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What pip collects and installs, on one line that it writes anew, or line by line where that is no terminal. Errors of
 # pip's are on stderr, and its status is that of the pipe.
-INSTALL_SHOWN = { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
-  awk -v terminal=$$([ -t 1 ] && echo 1) '/^status / { status = $$2; next } \
+INSTALL_SHOWN = terminal=; [ ! -t 1 ] || terminal=1; \
+  { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
+  awk -v terminal=$$terminal '/^status / { status = $$2; next } \
     /^(Collecting|Building|Installing|Successfully)/ { \
       if (terminal) printf "\r\033[K  %s", substr($$0, 1, 76); else print "  " $$0; fflush() } \
     END { if (terminal) printf "\r\033[K"; exit status }'
@@ -71,6 +72,7 @@ test-benchmarks: $(VENV)/dev  ## the benchmarks' own tests, those too that start
 
 test-clients: $(VENV)/dev .venv-clients/made .npm-clients/made  ## what official SDKs make of answers and errors (docs/clients.md), and where their later requests go: minutes the first time
 	@$(BIN)/python -m tests.clients .venv-clients/bin/python .npm-clients
+	@$(BIN)/python -m tests.clients.npm_paths .npm-clients
 	@$(BIN)/python -m tests.clients.follow_ups .venv-clients/bin/python
 
 test-mlserver: $(VENV)/dev .venv-clients/made .venv-mlserver/made  ## real MLServers with REST and gRPC on two ports under one policy: minutes the first time

@@ -65,6 +65,6 @@ ROWS = (
     Row(path="/openai/realtimeapi/sessions", api="azure", operation="realtime.sessions", reader=SESSION),
 )
 
-ANSWERS = {name: shape for name, shape in openai.ANSWERS.items() if name != "responses.compact"}
+ANSWERS = {name: shape for name, shape in openai.ANSWERS.items() if name not in ("responses.compact", "decisions")}
 SESSION_ANSWERS = openai.SESSION_ANSWERS
 ERRORS = openai.ERRORS

@@ -1,7 +1,7 @@
 """The Gemini API.
 
-The path tells model and method, so the body is never needed. Source: the Gemini API's REST reference, "models" and
-"OpenAI compatibility".
+The path tells model and method, so the body is not needed, but for interactions. Source: the Gemini API's REST
+reference, "models" and "OpenAI compatibility"; of interactions Google's Gen AI clients.
 """
 
 from __future__ import annotations
@@ -11,9 +11,18 @@ from extproc.apis.answer_shape import AnswerShape, Usage
 from extproc.apis.error_shape import KIND, MESSAGE, REASON, STATUS, ErrorShape
 from extproc.apis.openai import BODIES, operation
 from extproc.apis.row import Row
+from extproc.bodies.json_reader import JsonReader
 
 METHODS = ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
 _COMPATIBLE = ("chat/completions", "embeddings", "images/generations")
+_VERSIONS = ("v1beta", "v1", "v1alpha")
+_INTERACTION = JsonReader(prompt=["/system_instruction", "/input"])
+_ON_INTERACTIONS = (
+    ("GET", "interactions/{*}", "interactions.get"),
+    ("DELETE", "interactions/{*}", "interactions.delete"),
+    ("POST", "interactions/{*}/cancel", "interactions.cancel"),
+)
+"""What the server keeps is asked for by its id."""
 
 ROWS = (
     *(
@@ -23,8 +32,24 @@ ROWS = (
             operation=method,
             stream=method.startswith("stream"),
         )
-        for version in ("v1beta", "v1", "v1alpha")
+        for version in _VERSIONS
         for method in METHODS
+    ),
+    *(
+        Row(
+            path=f"/{version}/interactions",
+            api="gemini",
+            operation="interactions",
+            reader=_INTERACTION,
+            stateful=True,
+            note="a request that names an agent is `no_model`",
+        )
+        for version in _VERSIONS
+    ),
+    *(
+        Row(method=method, path=f"/{version}/{path}", api="gemini", operation=name, stateful=True)
+        for version in _VERSIONS
+        for method, path, name in _ON_INTERACTIONS
     ),
     *(
         Row(
@@ -64,7 +89,26 @@ CONTENT_ANSWERS = {
     "embedContent": AnswerShape(usage=(USAGE,)),
 }
 """Also of Vertex AI."""
-ANSWERS = {**CONTENT_ANSWERS, **{operation(path): openai.ANSWERS[operation(path)] for path in _COMPATIBLE}}
+_INTERACTION_ANSWER = AnswerShape(
+    kind=("/event_type",),
+    output=("/delta",),
+    output_kinds=("step.delta",),
+    end_kinds=("interaction.completed",),
+    failures=("/object=error", "/status=failed", "/interaction/status=failed"),
+    usage=(
+        Usage(
+            ("/usage", "/interaction/usage"),
+            ("total_input_tokens", "total_tool_use_tokens"),
+            ("total_output_tokens", "total_thought_tokens"),
+            ("total_cached_tokens",),
+        ),
+    ),
+)
+ANSWERS = {
+    **CONTENT_ANSWERS,
+    "interactions": _INTERACTION_ANSWER,
+    **{operation(path): openai.ANSWERS[operation(path)] for path in _COMPATIBLE},
+}
 
 ERROR = ErrorShape(  # google/rpc/status.proto and error_details.proto, as JSON
     document={

@@ -21,6 +21,16 @@ ROWS = (
         Row(path=f"/v1/{path}", api="mistral", operation=path.replace("/", "."), reader=_CLASSIFY)
         for path in ("chat/moderations", "classifications", "chat/classifications")
     ),
+    *(
+        Row(
+            method=method,
+            path=f"/v1/conversations/{{*}}/{name}",
+            api="mistral",
+            operation=f"conversations.{name}",
+            stateful=True,
+        )
+        for method, name in (("GET", "history"), ("GET", "messages"), ("POST", "restart"))
+    ),
 )
 
 ANSWERS = {"fim.completions": CHAT_ANSWER}

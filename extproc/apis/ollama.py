@@ -1,7 +1,7 @@
 """Ollama's own API.
 
 The model is in the JSON body, as ``name:tag``, which we keep as one name; answers stream unless the body says no.
-Source: Ollama's API documentation.
+Source: Ollama's API documentation; of `systemone` its clients.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ _GENERATE = JsonReader(streams=True, prompt=["/system", "/prompt", "/suffix", "/
 _CHAT = JsonReader(streams=True, prompt=["/messages"], limit=_LIMIT)
 _EMBED = JsonReader(stream="", prompt=["/input"])
 _EMBEDDINGS = JsonReader(stream="", prompt=["/prompt"])
+_SYSTEMONE = JsonReader(stream="", prompt=["/state"])
 _SHOW = JsonReader(stream="")
 
 ROWS = (
@@ -23,6 +24,7 @@ ROWS = (
     Row(path="/api/chat", api="ollama", operation="chat", reader=_CHAT),
     Row(path="/api/embed", api="ollama", operation="embed", reader=_EMBED),
     Row(path="/api/embeddings", api="ollama", operation="embeddings", reader=_EMBEDDINGS),
+    Row(path="/v1/systemone", api="ollama", operation="systemone", reader=_SYSTEMONE),
     Row(path="/api/show", api="ollama", operation="show", reader=_SHOW, note="tells of a model, and asks it nothing"),
 )
 
@@ -33,6 +35,7 @@ ANSWERS = {
     ),
     "generate": AnswerShape(output=("/response", "/thinking"), ends=("/done",), usage=(_USAGE,)),
     "embed": AnswerShape(usage=(_USAGE,)),
+    "systemone": AnswerShape(usage=(Usage(("/usage",), ("input_tokens",), ("output_tokens",)),)),
 }
 
 ERRORS = {"": TEXT}

@@ -75,6 +75,7 @@ ROWS = (
         Row(path=f"{prefix}moderations", api="openai", operation="moderations", reader=EMBEDDING, note=_NO_DEFAULT)
         for prefix in _PREFIXES
     ),
+    *(Row(path=f"{prefix}decisions", api="openai", operation="decisions", reader=EMBEDDING) for prefix in _PREFIXES),
     *stored_objects("openai", _PREFIXES),
     Row(
         method="GET",
@@ -173,6 +174,7 @@ ANSWERS = {
     "responses": _RESPONSE_ANSWER,
     "responses.compact": _RESPONSE_ANSWER,
     "embeddings": INPUT_ONLY,
+    "decisions": AnswerShape(usage=(RESPONSE_USAGE,)),
     "images.generations": _IMAGE_ANSWER,
     "images.edits": _IMAGE_ANSWER,
     "images.variations": _IMAGE_ANSWER,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from extproc.cli.shared_flags import add_locality_flag
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import PolicyProblems, Problem
 
@@ -27,6 +28,7 @@ def add(commands: Subcommands) -> None:
         examples:
           extproc check -f policy.yaml
           extproc check -f policies/ --json | jq '.problems[].message'
+          extproc check -f policies/ --locality us-west1/a        for proxies there: is any GPU pool near
           extproc check --istio manifests/                        anybody's manifests, taken together
           extproc render istio -f policy.yaml | extproc check --istio -
           extproc check --istio manifests/ -f policy.yaml         and are they rendered from this policy
@@ -43,6 +45,7 @@ def add(commands: Subcommands) -> None:
         metavar="FILE",
         help="manifests (EnvoyFilter, VirtualService, …): files, directories, - for stdin",
     )
+    add_locality_flag(check)
     check.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 
@@ -52,12 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
         return check_istio(arguments.istio, arguments.json, arguments.file or ())
     if not arguments.file:
         arguments.misused("nothing to check; give policies (-f POLICY), Istio manifests (--istio FILE), or both")
-    return check_policies(arguments.file, arguments.json)
+    return check_policies(arguments.file, arguments.json, arguments.locality)
 
 
-def check_policies(paths: Sequence[Path], as_json: bool) -> int:
-    """Prints every problem of policy files and a summary to stdout. Returns 1 where there is an error, else 0."""
-    snapshot, problems = _load(paths)
+def check_policies(paths: Sequence[Path], as_json: bool, locality: str = "") -> int:
+    """Prints every problem of policy files, for proxies at ``locality``, and a summary to stdout. Returns 1 where there
+    is an error, else 0.
+    """
+    snapshot, problems = _load(paths, locality)
     if as_json:
         json.dump(_report(snapshot, problems), sys.stdout, indent=2, ensure_ascii=False)
         sys.stdout.write("\n")
@@ -91,11 +96,11 @@ def check_istio(paths: Sequence[Path], as_json: bool, policy_paths: Sequence[Pat
     return 1 if report.failed(linted.findings) else 0
 
 
-def _load(paths: Sequence[Path]) -> tuple[Snapshot | None, Sequence[Problem]]:
+def _load(paths: Sequence[Path], locality: str) -> tuple[Snapshot | None, Sequence[Problem]]:
     from extproc.policyfile import loader
 
     try:
-        loaded = loader.load(paths)
+        loaded = loader.load(paths, locality=locality)
     except PolicyProblems as error:
         return None, error.problems
     return loaded.snapshot, loaded.warnings

@@ -80,6 +80,7 @@ def _pair(first: float | None, second: float | None) -> str:
 
 
 _FIGURES: tuple[tuple[str, Callable[[GoldenMetrics], str]], ...] = (
+    ("REFUSED", lambda g: _share(g.refused)),
     ("RPS", lambda g: rate(g.rps)),
     ("P50", lambda g: milliseconds(g.p50_ms)),
     ("P95", lambda g: milliseconds(g.p95_ms)),
@@ -94,7 +95,9 @@ _CALLER_COLUMNS = ("RPS", "P95")
 
 
 def table(rows: Rows, columns: Sequence[str]) -> Table:
-    """For people: labels, success, and the figures named in ``columns``."""
+    """For people: labels, success, and the figures named in ``columns``; ``REFUSED`` only where something was."""
+    if not any(metrics.refused for _, metrics in rows):
+        columns = [name for name in columns if name != "REFUSED"]
     found = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in rows[0][0] if rows else ("model",):
         found.add_column({"gpu_pool": "POOL"}.get(name, name.upper()), overflow="fold")
@@ -105,6 +108,11 @@ def table(rows: Rows, columns: Sequence[str]) -> Table:
         names = (NOTHING if value == NONE else printable(value) for value in labels.values())
         found.add_row(*map(Text, names), _success(metrics.success), *figures)
     return found
+
+
+def _share(share: float | None) -> str:
+    """Of what is nearly always none."""
+    return percent(share) if share else NOTHING
 
 
 def _success(share: float | None) -> Text:

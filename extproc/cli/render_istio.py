@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from extproc.command_line.argument_types import address
+from extproc.command_line.argument_types import address, data_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 from extproc.errors import SetupError
 from extproc.render.gateway_api.gateway_options import PICKER, GatewayOptions
@@ -208,11 +208,11 @@ def istio_options(arguments: argparse.Namespace) -> IstioOptions:
 
 def processor(text: str) -> str:
     """``host:port``, ``dns:///host:port`` or ``unix:///path``."""
-    for scheme in ("unix:", "dns:"):
-        if text.startswith(scheme) and not text.startswith(f"{scheme}///"):
-            raise argparse.ArgumentTypeError(f"{text!r} is no address; write {scheme}///…")
-    if not text.startswith("unix:"):
-        address(text.removeprefix("dns:///"))
+    if not text.startswith("dns:"):
+        return data_address(text)
+    if not text.startswith("dns:///"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write dns:///host:port")
+    address(text.removeprefix("dns:///"))
     return text
 
 

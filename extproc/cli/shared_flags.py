@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import get_args
 
-from extproc.command_line.argument_types import collector, count, seconds
+from extproc.command_line.argument_types import collector, count, locality, seconds
 from extproc.render.envoy.envoy_options import Body
 
 ADMIN = "http://127.0.0.1:9090"
@@ -42,6 +42,7 @@ def add_locality_flag(parser: argparse.ArgumentParser) -> None:
     """``--locality``."""
     parser.add_argument(
         "--locality",
+        type=locality,
         default="",
         metavar="REGION/ZONE",
         help="where the proxies are: of the GPU pools that can serve a request, the nearest one does (none: all share)",

@@ -22,11 +22,13 @@ def add(commands: Subcommands) -> None:
           extproc stat --from http://10.0.0.7:9090 --from http://10.0.0.8:9090
           extproc stat --from http://aimesh-extproc-admin.aimesh-system:9090   every replica, merged
           extproc stat --endpoints                     each server that is picked: its load, its share of the picks
+          extproc stat --json | jq '.rows[] | {model, version, refused, refusals}'
           extproc stat --window 300 --json | jq '.rows[] | select(.success < 0.999)'
 
         A processor remembers five minutes, so there is an answer at once. Success is the share of requests that the
         service did not fail: no status 5xx, no error in a stream, no answer cut short. Where nothing was asked there is
-        a dash, not 100 %.
+        a dash, not 100 %. REFUSED is the share that the processor refused, with 429 or 503, since a circuit breaker or
+        a queue had no room, or no server could have it; the column is there where something was refused.
         """,
     )
     add_sources_flag(stat)

@@ -20,6 +20,11 @@ def seconds(text: str) -> float:
 
 def address(text: str) -> str:
     """``host:port``."""
+    if text.startswith("unix:"):
+        raise argparse.ArgumentTypeError(f"{text!r} is a unix socket, which can't be used here; give host:port")
+    scheme, slashes, rest = text.partition("://")
+    if slashes:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it without {scheme}://: {rest.rstrip('/')}")
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port")
@@ -29,10 +34,29 @@ def address(text: str) -> str:
 def data_address(text: str) -> str:
     """``host:port`` or ``unix:///path``."""
     if text.startswith("unix:"):
-        if text.startswith("unix:///"):
-            return text
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; write a unix socket as unix:///path")
+        return unix_address(text)
     return address(text)
+
+
+def unix_address(text: str) -> str:
+    """``unix:///path``."""
+    path = text.removeprefix("unix:").lstrip("/")
+    if text == f"unix:///{path}" and path:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no address; "
+        + (f"did you mean unix:///{path}" if path else "write a unix socket as unix:///path")
+    )
+
+
+def locality(text: str) -> str:
+    """``region``, ``region/zone`` or ``region/zone/subzone``; empty: none."""
+    parts = text.split("/")
+    if text and (len(parts) > 3 or len(text) > 200 or not all(re.fullmatch(r"[^\s/]+", part) for part in parts)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no place; write it as region, region/zone or region/zone/subzone"
+        )
+    return text
 
 
 def namespaced_name(text: str) -> str:

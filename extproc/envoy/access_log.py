@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import StringValue
 
 from extproc._pb import access_log_pb2 as pb
-from extproc.envoy.codec import Malformed, own_metadata
+from extproc.envoy.codec import OWN_DETAILS, Malformed, own_metadata
 from extproc.envoy.endpoint_picker import picked_endpoints
 from extproc.envoy.events import PEER_NAME, TUNNEL_PEER
 from extproc.headers import LINKERD_CLIENT
@@ -52,6 +52,8 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     """The servers that were picked for it, the first one first, separated by commas; empty: none was."""
     served: str = ""
     """Of a request with picked ones, the server that it was sent to, ``ip:port``; empty where there was none."""
+    refusal: str = ""
+    """The code of the processor's error that was the answer (``actions.Reject.code``); empty where none was."""
 
 
 def decode(data: bytes) -> list[LoggedRequest]:
@@ -74,6 +76,7 @@ def decode(data: bytes) -> list[LoggedRequest]:
 def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
     common = entry.common_properties
     picked = picked_endpoints(common.metadata)
+    details = entry.response.response_code_details
     return LoggedRequest(
         entry.response.response_code.value,
         common.duration.seconds + common.duration.nanos / 1e9,
@@ -85,6 +88,7 @@ def _logged_request(entry: pb.HTTPAccessLogEntry) -> LoggedRequest:
         _caller(entry),
         picked,
         _socket(common.upstream_remote_address) if picked else "",
+        details.removeprefix(OWN_DETAILS) if details.startswith(OWN_DETAILS) else "",
     )
 
 

@@ -48,6 +48,8 @@ from extproc.headers import Headers
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
+OWN_DETAILS = "aimesh_"
+"""What Envoy's response code details of our own errors begin with, before the error's code."""
 """The namespace of dynamic metadata that is read and written."""
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
@@ -234,7 +236,7 @@ def _encoded(reply: Reply) -> bytes:
             _reject(reply, response)
         case Answer():
             response.immediate_response.status.code = 200
-            response.immediate_response.details = f"aimesh_{reply.name}"
+            response.immediate_response.details = OWN_DETAILS + reply.name
             _put_metadata(reply.metadata, response)
             _put_immediate(reply.headers, reply.body, response.immediate_response)
     return response.SerializeToString()
@@ -276,7 +278,7 @@ def _put_metadata(metadata: tuple[tuple[str, str], ...], response: pb.Processing
 def _reject(reply: Reject, response: pb.ProcessingResponse) -> None:
     immediate = response.immediate_response
     immediate.status.code = reply.status
-    immediate.details = f"aimesh_{reply.code}"
+    immediate.details = OWN_DETAILS + reply.code
     _put_metadata(reply.metadata, response)
     if reply.grpc:
         # Envoy makes it a trailers-only response with the body as `grpc-message`.

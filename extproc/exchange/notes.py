@@ -152,8 +152,19 @@ class RequestAccount(msgspec.Struct, frozen=True):
     """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
     user: str = ""
     """As ``Observed.user``."""
+    refusal: str = ""
+    """One of ``REFUSALS``, or empty."""
 
 
+REFUSALS = frozenset(
+    (
+        *("no_room", "version_ejected", "saturated", "queue_full", "queue_timeout"),
+        *("no_endpoint", "no_gpu_available"),
+    )
+)
+"""Codes of errors (429, 503) with which the processor refuses a request that it could have served at another time: its
+circuit breakers and queues have no room, or no server may have it.
+"""
 FAILURES = (
     *("client_left", "client_stalled", "idle"),
     *("upstream_broke_off", "upstream_stalled", "no_answer"),
@@ -186,9 +197,9 @@ class Waited(msgspec.Struct, frozen=True):
     """For how long it did; None: there was no room for it."""
 
 
-ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT = "routed", "none_ready", "queue_full", "timed_out", "client_left"
-EVICTED = "evicted"
-QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, TIMED_OUT, CLIENT_LEFT, EVICTED)
+ROUTED, UNSERVED, QUEUE_FULL, QUEUE_TIMEOUT = "routed", "none_ready", "queue_full", "queue_timeout"
+CLIENT_LEFT, EVICTED = "client_left", "evicted"
+QUEUED = (ROUTED, UNSERVED, QUEUE_FULL, QUEUE_TIMEOUT, CLIENT_LEFT, EVICTED)
 """It went on; at its turn no endpoint could have it; there was no room for it; it waited for as long as it may; the
 client left meanwhile; or it had waited and made room, for another, or as fewer may wait now.
 """

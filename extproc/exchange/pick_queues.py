@@ -16,9 +16,9 @@ from extproc.exchange.notes import (
     CLIENT_LEFT,
     EVICTED,
     QUEUE_FULL,
+    QUEUE_TIMEOUT,
     ROUTED,
     SHED_PICK,
-    TIMED_OUT,
     UNSERVED,
     Note,
     Picked,
@@ -40,7 +40,7 @@ LOOK_INTERVAL = 0.02
 _TEXTS = {
     QUEUE_FULL: ("queue_full", "every server of the model is busy, and too many requests wait already"),
     EVICTED: ("queue_full", "every server of the model is busy, and others have taken the request's place"),
-    TIMED_OUT: ("queue_timeout", "every server of the model has been busy for as long as the request may wait"),
+    QUEUE_TIMEOUT: ("queue_timeout", "every server of the model has been busy for as long as the request may wait"),
 }
 """Code and message of a refusal."""
 
@@ -162,7 +162,7 @@ class PickQueues:
             for cluster, queue in list(self.by_cluster.items()):
                 for one in [one for one in queue.requests if one.until <= now]:
                     queue.requests.remove(one)
-                    one.verdict = TIMED_OUT
+                    one.verdict = QUEUE_TIMEOUT
                     one.resume()
                 if queue.requests:
                     self._take_turns(queue)

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from extproc.answers import is_session
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
-from extproc.exchange.notes import Fault, RequestAccount, Served
+from extproc.exchange.notes import REFUSALS, Fault, RequestAccount, Served
 from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL, served_by
 from extproc.policy.decision import UNOWNED, USER, USER_LENGTH
@@ -99,6 +99,7 @@ def account(
         request_id=logged.request_id[:MAX_REQUEST_ID],
         observed=end_share_told(metadata) > 0,
         user=metadata.get(USER, "")[:USER_LENGTH],
+        refusal=logged.refusal if logged.refusal in REFUSALS else "",
     )
     notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
     picked = logged.picked and policy is not None and policy.picking is not None

@@ -25,6 +25,8 @@ def read(field: Field) -> CircuitBreaker | None:
     if least > most:
         message = f"{least} is more than maxConcurrency, {most}"
         field.at("minConcurrency").error(message, "give the smaller number here")
+    if adaptive is False and "fallback" in fields:
+        field.at("fallback").warn("has no effect: adaptive is false", "write adaptive: true, or remove fallback")
     return CircuitBreaker(least, most, version, policy) if adaptive else None
 
 
@@ -37,9 +39,14 @@ def check(spec: Field, policy: Policy) -> None:
         message = "nothing is observed (observability.sampling: 0), so that nothing tells how the servers are"
         spec.at("trafficManagement", "circuitBreaker").error(message, "let some answers be observed, or remove it")
     name, field = breaker.fallback_version, spec.at("trafficManagement", "circuitBreaker", "fallback", "version")
-    if not name or name in policy.by_name:
+    if not name:
         return
-    if any(version.name == name for version in policy.mirrors):
+    if [version.name for version in policy.answering] == [name]:
+        message = f"{name} is the only version that answers: it can't answer in its own place"
+        field.warn(message, "name another version, or a policy: fallback: {policy: small}; or remove fallback")
+    elif name in policy.by_name:
+        return
+    elif any(version.name == name for version in policy.mirrors):
         field.error(f"the version {name} is a mirror: it answers nobody", "name a version that answers")
     else:
         field.error(f"no version named {quoted(name)} is declared", suggestion(name, policy.by_name))

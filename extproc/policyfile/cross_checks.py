@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
+from extproc.errors import Problem
 from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import known_architecture, satisfies, shortfall
 from extproc.policy.load_balancer import CONSISTENT_HASH
+from extproc.policy.locality import FARTHEST, distance
 from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
 from extproc.policy.target import Target
 from extproc.policyfile import picking
@@ -38,6 +40,16 @@ def check(policies: Policies, pools: Pools) -> None:
         _check_gpus(document, pools)
     _check_servers(policies, pools)
     _check_use(policies, pools)
+
+
+def check_locality(locality: str, pools: Sequence[GpuPool]) -> list[Problem]:
+    """The warning that no pool is known to be in the region of proxies at ``locality``, so that none is nearer."""
+    places = list(dict.fromkeys(pool.locality for pool in pools if pool.locality))
+    if not locality or any(distance(locality, place) < FARTHEST for place in places):
+        return []
+    where = f"no GPU pool is in the region {locality.partition('/')[0]}" if places else "no GPU pool has a locality"
+    remedy = suggestion(locality, places) if places else "write where pools are (locality), or leave --locality out"
+    return [Problem(f"--locality {locality}", 0, 0, "", f"{where}: none is nearer than others", remedy, warning=True)]
 
 
 def _check_names(what: str, named: Sequence[tuple[str, Field]]) -> None:

@@ -95,6 +95,7 @@ def build(
         )
     if not all(problem.warning for problem in problems):
         raise PolicyProblems(problems)
+    problems += cross_checks.check_locality(locality, [document.value for document in pools])
     served = tuple(in_force(d.value, states.get(d.value.name)) for d in policies)
     snapshot = Snapshot(served, tuple(d.value for d in pools), generation, locality, session_keys)
     return LoadedPolicies(snapshot, tuple(problems))

@@ -51,7 +51,7 @@ def duration(field: Field) -> float | None:
     seconds = parse_duration(text)
     if seconds is None:
         has_unit = not re.fullmatch(r"[0-9.]+", text)
-        remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}s"
+        remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}ms or {text}s"
         field.error(f"{quoted(text)} is not a duration", remedy)
         return None
     if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:

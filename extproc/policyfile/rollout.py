@@ -61,10 +61,11 @@ def new_version(spec: Field) -> str:
 
 def check(spec: Field, policy: Policy) -> None:
     """The plan against the policy's versions."""
-    plan = policy.rollout
-    if plan is None:
+    plan, field = policy.rollout, spec.at("rollout")
+    if plan is None:  # what is wrong with its guards is said; the version may be wrong, too
+        if (name := new_version(spec)) and field.at("to").clean:
+            _check_name(field.at("to"), name, policy)
         return
-    field = spec.at("rollout")
     if not _check_name(field.at("to"), plan.to, policy):
         return
     written = spec.at("versions", [version.name for version in policy.versions].index(plan.to))

@@ -53,9 +53,18 @@ class EndpointPicks:
             self._avoided[endpoint] = self._clock() + AVOIDED_FOR
             self._avoided_now = frozenset(self._avoided)
 
-    def waiting(self) -> dict[tuple[str, str, str], int]:
-        """Requests that wait for an endpoint, by policy, version and pool. Any thread may ask."""
-        return {} if self._made is None else self._made[1].queues.waiting()
+    def waiting(self, snapshot: Snapshot) -> dict[tuple[str, str, str], int]:
+        """Requests that wait for an endpoint, by policy, version and pool: 0 where they may by this snapshot, which is
+        in force, and none does. Any thread may ask.
+        """
+        queued = {policy.name for policy in snapshot.policies if policy.picking and policy.picking.max_queue}
+        found = {
+            (target.policy, target.version, target.pool): 0
+            for (policy, _), targets in snapshot.targets.items()
+            if policy in queued
+            for target in targets
+        }
+        return found if self._made is None else found | self._made[1].queues.waiting()
 
     def avoided(self) -> frozenset[str]:
         """The endpoints that get nothing while others may; the same object while they are the same."""

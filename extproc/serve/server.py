@@ -91,7 +91,7 @@ class Server:
             {pool.name: (pool.cluster, pool.locality) for pool in self._policy_watcher.snapshot.pools},
             self._breakers.describe(self._policy_watcher.snapshot),
             *self._board.gauges(),
-            self._picks.waiting(),
+            self._picks.waiting(self._policy_watcher.snapshot),
         )
         self._health, self._state = Health(), "starting"
         self._timer: Timer | None = None

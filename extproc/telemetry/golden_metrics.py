@@ -38,6 +38,8 @@ class Counts(msgspec.Struct, array_like=True):
     per_token: Histogram | None = None
     observed: int = 0
     """Answers that were read to their ends: all, or a sample that stands for all."""
+    refusals: dict[str, int] = msgspec.field(default_factory=dict)
+    """Requests that the processor refused (``notes.REFUSALS``), by the code of the error."""
 
     def note(self, observed: Observed) -> None:
         """Counts an exchange; of an accounted one what the account does not have, for all that it stands for."""
@@ -59,6 +61,8 @@ class Counts(msgspec.Struct, array_like=True):
     def account(self, account: RequestAccount) -> None:
         """Counts a request by Envoy's account of it."""
         self._request(account, account.failure)
+        if account.refusal:
+            self.refusals[account.refusal] = self.refusals.get(account.refusal, 0) + 1
 
     def _request(self, note: Observed | RequestAccount, error: str) -> None:
         self.requests += 1
@@ -81,6 +85,8 @@ class Counts(msgspec.Struct, array_like=True):
         self.first_token = _sum(self.first_token, other.first_token)
         self.per_token = _sum(self.per_token, other.per_token)
         self.observed += other.observed
+        for code, count in other.refusals.items():
+            self.refusals[code] = self.refusals.get(code, 0) + count
 
 
 class GoldenMetrics(msgspec.Struct, frozen=True):
@@ -89,6 +95,10 @@ class GoldenMetrics(msgspec.Struct, frozen=True):
     requests: int
     success: float | None
     """Share of requests that are no failures, 0 to 1."""
+    refused: float | None
+    """Share of requests that the processor refused, 0 to 1, by Envoy's access log. A 429 of a server's is none."""
+    refusals: dict[str, int]
+    """The same requests, by the code of the error."""
     rps: float
     p50_ms: float | None
     """Milliseconds, here and below."""
@@ -112,6 +122,8 @@ def compute_golden_metrics(counts: Counts, seconds: float) -> GoldenMetrics:
     return GoldenMetrics(
         counts.requests,
         max(0.0, 1 - counts.failures / counts.requests) if counts.requests else None,
+        sum(counts.refusals.values()) / counts.requests if counts.requests else None,
+        counts.refusals,
         counts.requests / seconds,
         _ms(counts.duration, 0.5),
         _ms(counts.duration, 0.95),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -106,6 +107,16 @@ def _scale(made: Objects) -> tuple[int, int]:
     return spec["minReplicas"], spec["maxReplicas"]
 
 
+def _locality(made: Objects) -> str:
+    """What the processors take for their place; empty where none are installed."""
+    deployment = made.get(("Deployment", "aimesh-extproc"))
+    if deployment is None:
+        return ""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    found: str = parser().parse_args(container["args"]).locality
+    return found
+
+
 def _images(made: Objects) -> set[str]:
     pods = [one["spec"]["template"]["spec"] for (kind, _), one in made.items() if kind == "Deployment"]
     flags = [flag for pod in pods for container in pod["containers"] for flag in container["args"]]
@@ -115,6 +126,7 @@ def _images(made: Objects) -> set[str]:
 
 SETTINGS: dict[str, Callable[[Objects], bool]] = {
     'image="r.example/x:2"': lambda made: _images(made) == {"r.example/x:2"},
+    'processorFlags=["--locality=us-west1/a"]': lambda made: _locality(made) == "us-west1/a",
     'controllerFlags=["--settle=3"]': lambda made: '"--settle=3"' in texts(made),
     'replicas={"min":3,"max":4}': lambda made: _scale(made) == (3, 4),
     'clients=["team-a"]': lambda made: '"values": ["team-a"]' in texts(made),
@@ -126,7 +138,9 @@ SETTINGS: dict[str, Callable[[Objects], bool]] = {
 @pytest.mark.parametrize("mesh", FOLDERS)
 def test_every_value_has_its_effect(mesh: str) -> None:
     made = charted(f'mesh="{mesh}"', *SETTINGS)
-    assert [setting for setting, has in SETTINGS.items() if not has(made)] == []
+    without = [setting for setting, has in SETTINGS.items() if not has(made)]
+    of_processors = [setting for setting in SETTINGS if setting.startswith("processorFlags")]
+    assert without == ([] if mesh == "istio" else of_processors), "Linkerd's are in the gateway, made by the controller"
     assert {setting.partition("=")[0] for setting in SETTINGS} | {"mesh"} == values().keys()
 
 
@@ -143,6 +157,19 @@ def test_values_fit_their_schema_and_the_readme_has_them() -> None:
         r"`([\w.]+)`", "".join(re.findall(r"^\| (`.+?) \|", (CHART / "README.md").read_text(), re.MULTILINE))
     )
     assert {name.partition(".")[0] for name in told} == values().keys()
+
+
+@with_kubectl
+def test_a_place_by_kustomize_as_the_page_has_it(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "multi-cluster.md").read_text()
+    (text,) = re.findall(r"```yaml\n# kustomization.yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "istio").symlink_to(ROOT / "istio")
+    place = tmp_path / "us-west1"
+    place.mkdir()
+    (place / "kustomization.yaml").write_text(text)
+    command = ["kubectl", "kustomize", str(place), "--load-restrictor", "LoadRestrictionsNone"]
+    made = by_name(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert _locality(made) == "us-west1/a"
 
 
 def test_kinds_and_admission_are_copies() -> None:

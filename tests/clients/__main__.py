@@ -9,74 +9,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
-
 from extproc.exchange.notes import Observed
-from extproc.gateway.envoy_process import Envoy
-from extproc.headers import MODEL_VERSION
-from extproc.policy.gpu import Gpu, Requirement
-from extproc.policy.snapshot import GpuPool, Policy, Snapshot, Version
-from extproc.render.envoy.bootstrap import EnvoyOptions, bootstrap
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.telemetry.tap import OpenTaps
 from tests.clients.answers import TEXT, Answered, Model
-from tests.envoy.conftest import ModelServer, Processor, aborting
+from tests.clients.refusing import ANSWERS, TITLES, Gateway, fault, refusing
+from tests.envoy.conftest import ModelServer
 from tests.house.tree import ROOT
 from tests.waiting import until
 
 PAGE = ROOT / "docs" / "clients.md"
-ANSWERS = {
-    "no-gpu": ("503", "no GPU pool can serve the model 'no-gpu' at present"),
-    "dead": ("503 of Envoy", "No model server can take this request now."),
-    "unowned": ("404", "the model 'unowned' is not served here"),
-    "limited": ("429 of Envoy", "There are too many requests: try again later."),
-}
-"""By model: what is answered, and the words that the SDK has to show."""
-_HUGGING_FACE = ("HfHubHTTPError", "HfHubHTTPError", "HfHubHTTPError", "HfHubHTTPError")
-CLASSES = {
-    "openai": ("InternalServerError", "InternalServerError", "NotFoundError", "RateLimitError"),
-    "anthropic": ("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "RateLimitError"),
-    "google-genai": ("ServerError", "ServerError", "ClientError", "ClientError"),
-    "cohere": ("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "TooManyRequestsError"),
-    "ollama": ("ResponseError",) * 4,
-    "mistralai": ("SDKError",) * 4,
-    "boto3 bedrock": (
-        *("ServiceUnavailableException", "ServiceUnavailableException", "ResourceNotFoundException"),
-        "ThrottlingException",
-    ),
-    "boto3 sagemaker": ("ServiceUnavailable", "ServiceUnavailable", "ValidationError", "ClientError"),
-    "tritonclient": ("InferenceServerException",) * 4,
-    "grpcio-status": (
-        *("UNAVAILABLE, ErrorInfo, RetryInfo", "UNAVAILABLE, ErrorInfo, RetryInfo", "NOT_FOUND, ErrorInfo"),
-        "UNAVAILABLE, ErrorInfo, RetryInfo",
-    ),
-    "huggingface_hub text_generation": ("OverloadedError",) * 4,
-    "huggingface_hub": _HUGGING_FACE,
-    "npm openai": ("InternalServerError", "InternalServerError", "NotFoundError", "RateLimitError"),
-    "npm @anthropic-ai/sdk": ("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "RateLimitError"),
-    "npm @google/genai": ("ApiError",) * 4,
-    "npm cohere-ai": (
-        *("ServiceUnavailableError", "ServiceUnavailableError", "NotFoundError", "TooManyRequestsError"),
-    ),
-    "npm ollama": ("ResponseError",) * 4,
-    "npm @mistralai/mistralai": ("SDKError",) * 4,
-    "npm @aws-sdk/client-bedrock-runtime": (
-        *("ServiceUnavailableException", "ServiceUnavailableException", "ResourceNotFoundException"),
-        "ThrottlingException",
-    ),
-}
-"""Exception classes by the beginning of the call's name, in the order of ``ANSWERS``; the first that fits counts."""
 TENSORS = ("tritonclient", "grpcio-status", "huggingface_hub feature_extraction")
 """Calls that ask for no text."""
-SILENT = ("tritonclient", "ollama", "npm ollama", "npm @google/genai")
-"""SDKs whose exceptions do not show the headers of an answer."""
 HEAD = """# What official clients see
 
 Each call, made by the SDK through a real Envoy and the real processor, with the versions of
@@ -86,82 +36,36 @@ Each call, made by the SDK through a real Envoy and the real processor, with the
 - *version*: the processor counts it for the version whose server has answered, of two that get half of the requests.
 - *tokens*: of input and output, the processor counts as many as the SDK shows. A dash: it shows none.
 - *503* and so on: the exception that it raises for an error of ours or of Envoy's, whose message is the one that was
-  answered. A dash: the call names no model, so no model can be one that nobody owns.
+  answered. A dash: the call names no model, and `POST /` may be anybody's, so it is not refused.
+- *503 of Envoy*, three times: no server of the version is known, none listens, and one closes the connection in place
+  of an answer. *504*: none answered within the policy's `timeout`. *400*: a body that can't be read, with
+  `onUnreadable: reject`. *413*: one beyond `limits.maxBody`.
 - *ask again*: the exception shows when to (`retry-after`, or gRPC's `RetryInfo`), after a 429.
 
 `make test-clients` also follows sessions of the MCP SDK and stored objects of OpenAI's through a restart of processors.
 `make test-mlserver` has real MLServers, with REST and gRPC on two ports each, under one policy: sticky users get one
 version by both, asked by `tritonclient`.
 
+Every path that these SDKs can call is [read](apis.md), or listed with the reason why it is not: those of PyPI's in
+`tests/clients/test_sdk_paths.py`; those of npm's are taken from their sources each time (`tests/clients/npm_paths.py`).
+
 """
-
-
-def snapshot(dead: str) -> Snapshot:
-    """Policies for the models of ``ANSWERS``. ``dead``: an address where nobody listens."""
-    return Snapshot(
-        (
-            Policy("no-gpu", models=("no-gpu",), gpu=Requirement(memory=1 << 20), reject_unowned=True),
-            Policy("dead", models=("dead",), versions=(Version("v1", 1, (dead,)),)),
-            Policy("limited", models=("limited",), versions=(Version("limited", 1, (dead,)),)),
-        ),
-        (GpuPool("small", Gpu(architecture="a100", memory=40960), (dead,)),),
-    )
-
-
-def everything(named: Snapshot, model: str) -> Snapshot:
-    """The policy of a model alone, as that of all requests, those without a model too."""
-    return replace(named, policies=(replace(named.by_name[model], models=("*",), reject_unowned=False),))
-
-
-def fault(found: dict[str, Any]) -> str:
-    """What is wrong with the outcome of a call; empty where it is right."""
-    expected = next(classes for name, classes in CLASSES.items() if found["call"].startswith(name))
-    models = list(ANSWERS)
-    wanted, words = expected[models.index(found["model"])], ANSWERS[found["model"]][1]
-    if found["class"] != wanted:
-        return f"raised {found['class'] or 'nothing'}, not {wanted}: {found['message'][:200]}"
-    unnamed = words.replace(f"the model '{found['model']}'", "this request")
-    if words not in found["message"] and unnamed not in found["message"]:
-        return f"its message is {found['message'][:200]}"
-    again = "1" if found["model"] == "limited" and not found["call"].startswith(SILENT) else ""
-    if found["model"] == "limited" and found["again"] != again:
-        return f"it shows to ask again after {found['again']!r}, not {again!r}"
-    return ""
 
 
 def page(rows: list[dict[str, Any]], answered: list[Outcome]) -> str:
     """The table of what was answered and raised."""
     lines = [
-        f"| call | works | version | tokens | {' | '.join(name for name, _ in ANSWERS.values())} | ask again |",
-        "|-|-|-|-|" + "-|" * (len(ANSWERS) + 1),
+        f"| call | works | version | tokens | {' | '.join(TITLES)} | ask again |",
+        "|-|-|-|-|" + "-|" * (len(TITLES) + 1),
     ]
     tokens = {one.call: "equal" if one.tokens[0] else "-" for one in answered}
     for call in dict.fromkeys(row["call"] for row in rows):
-        mine = {row["model"]: row for row in rows if row["call"] == call}
-        cells = [f"`{mine[model]['class']}`" if model in mine else "-" for model in ANSWERS]
-        again = "shown" if mine["limited"]["again"] else "not shown"
+        mine = [row for row in rows if row["call"] == call]
+        raised = [dict.fromkeys(r["class"] for r in mine if ANSWERS[r["model"]].title == title) for title in TITLES]
+        cells = [", ".join(f"`{name}`" for name in names) or "-" for names in raised]
+        again = "shown" if any(row["again"] for row in mine if row["model"] == "limited") else "not shown"
         lines.append(f"| {call} | yes | right | {tokens[call]} | {' | '.join(cells)} | {again} |")
     return HEAD + "\n".join(lines) + "\n"
-
-
-class Gateway:
-    """A real Envoy and the real processor, by these policies."""
-
-    def __init__(self, stack: ExitStack, policies: Snapshot) -> None:
-        self.processor = Processor(policies)
-        stack.callback(self.processor.stop)
-        options = EnvoyOptions(
-            listen="127.0.0.1:0",
-            admin="127.0.0.1:0",
-            processors=(self.processor.address,),
-            access_log="",
-            message_timeout=20.0,
-        )
-        document = bootstrap(policies, options)
-        aborting(document, {"limited": 429}, MODEL_VERSION)
-        envoy = stack.enter_context(Envoy(document, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
-        envoy.wait_ready()
-        self.url = f"http://{envoy.listen_address}"
 
 
 class Notes(OpenTaps):
@@ -244,14 +148,8 @@ def _difference(answered: Answered, noted: Observed, shown: list[int | None]) ->
 def run_refused(maker: list[str]) -> list[dict[str, Any]]:
     """Every call with each error, through a real Envoy and the real processor."""
     with ExitStack() as stack:
-        closed = stack.enter_context(socket.socket())
-        closed.bind(("127.0.0.1", 0))
-        named = snapshot(f"127.0.0.1:{closed.getsockname()[1]}")
-        urls = {"": Gateway(stack, named).url}
-        for model in named.by_name:
-            urls[model] = Gateway(stack, everything(named, model)).url
-        command = [*maker, "refused", json.dumps(urls), *ANSWERS]
-        printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout
+        command = [*maker, "refused", json.dumps(refusing(stack))]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=600).stdout
     return [json.loads(line) for line in printed.splitlines()]
 
 

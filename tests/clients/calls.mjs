@@ -127,12 +127,12 @@ async function answered(url) {
   lines.close();
 }
 
-async function refused(urls, models) {
+async function refused(urls) {
   for (const [name, call] of Object.entries(calls)) {
-    for (const model of models) {
+    for (const [model, url] of Object.entries(urls)) {
       const found = { call: name, model, class: "", message: "", again: "" };
       try {
-        await call(urls[""], model);
+        await call(url, model);
       } catch (error) {
         found.class = error.constructor.name;
         found.again = retryAfter(error);
@@ -143,5 +143,5 @@ async function refused(urls, models) {
   }
 }
 
-const [mode, first, ...models] = process.argv.slice(2);
-await (mode === "answered" ? answered(first) : refused(JSON.parse(first), models));
+const [mode, first] = process.argv.slice(2);
+await (mode === "answered" ? answered(first) : refused(JSON.parse(first)));

@@ -1,8 +1,7 @@
 """Calls by official SDKs, each in the environment that has them; JSON lines on stdout.
 
 ``python calls.py answered URL``: what each call shows of an answer; after each it waits for a line on stdin.
-``python calls.py refused URLS MODEL…``: what each raises. ``URLS``: a JSON object of base URLs by model; by an empty
-name that for calls that name their model.
+``python calls.py refused URLS``: what each raises. ``URLS``: a JSON object of base URLs by model.
 
 Run by ``tests.clients``, never imported: the project's own environment has none of these SDKs.
 """
@@ -17,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 MESSAGES = [{"role": "user", "content": "Why?"}]
+LONG_ID = "1" * 100
+"""gRPC compresses no message that it would not make shorter."""
 Call = Callable[[str, str], object]
 
 
@@ -118,7 +119,8 @@ def triton_grpc_infer(base: str, model: str) -> object:
     grpc = sdk("tritonclient.grpc")
     tensor = grpc.InferInput("x", [1], "INT32")
     tensor.set_data_from_numpy(sdk("numpy").zeros(1, "int32"))
-    return grpc.InferenceServerClient(base.removeprefix("http://")).infer(model, [tensor])
+    client = grpc.InferenceServerClient(base.removeprefix("http://"))
+    return client.infer(model, [tensor], request_id=LONG_ID, compression_algorithm="gzip")
 
 
 class Told(Exception):  # noqa: N818
@@ -131,9 +133,11 @@ class Told(Exception):  # noqa: N818
 
 def grpc_status(base: str, model: str) -> object:
     grpc, message = sdk("grpc"), b"\x0a" + bytes([len(model)]) + model.encode()
+    message += b"\x1a" + bytes([len(LONG_ID)]) + LONG_ID.encode()
     with grpc.insecure_channel(base.removeprefix("http://")) as channel:
         try:
-            return channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(message)
+            call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+            return call(message, compression=grpc.Compression.Gzip)
         except grpc.RpcError as error:
             status = sdk("grpc_status.rpc_status").from_call(error)
             kinds = [detail.type_url.rpartition(".")[2] for detail in status.details]
@@ -192,7 +196,9 @@ CALLS: dict[str, Call] = {
     "huggingface_hub feature_extraction": hugging_face_embeddings,
 }
 UNNAMED = ("huggingface_hub text_generation", "huggingface_hub feature_extraction")
-"""Beginnings of the names of calls that name no model."""
+"""Beginnings of the names of calls that name no model, by a path that others have too."""
+NAMED = ("unowned", "malformed", "large")
+"""Where such calls are not refused, since what can't be read there may be anybody's."""
 
 
 INPUT = "prompt_tokens|input_tokens|prompt_token_count|inputTokens|prompt_eval_count"
@@ -250,16 +256,15 @@ def answered(url: str) -> None:
         sys.stdin.readline()
 
 
-def refused(urls: dict[str, str], models: list[str]) -> None:
+def refused(urls: dict[str, str]) -> None:
     """Makes every call and prints what it raised."""
     for name, call in CALLS.items():
-        unnamed = name.startswith(UNNAMED)
-        for model in models:
+        for model, url in urls.items():
             found = {"call": name, "model": model, "class": "", "message": "", "again": ""}
-            if unnamed and model not in urls:
+            if model in NAMED and name.startswith(UNNAMED):
                 continue
             try:
-                call(urls[model if unnamed else ""], model)
+                call(url, model)
             except ImportError as error:
                 found["skipped"] = str(error)
             except Exception as error:
@@ -273,4 +278,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "answered":
         answered(sys.argv[2])
     else:
-        refused(json.loads(sys.argv[2]), sys.argv[3:])
+        refused(json.loads(sys.argv[2]))

@@ -1,8 +1,8 @@
 """Every path by which the official SDKs call a model, and those of their paths that are none.
 
-Taken from the SDKs' sources: openai 3.57, anthropic 2.14, google-genai 3.6, cohere 7.3, ollama 0.6, mistralai 3.7,
-botocore 1.44 (bedrock-runtime, sagemaker-runtime), huggingface-hub 2.4, tritonclient 2.73, mcp 2.3; OpenVINO
-Model Server's and vLLM's documentation.
+Taken from the sources of PyPI's SDKs: openai 3.57, anthropic 2.14, google-genai 3.6, cohere 7.3, ollama 0.6, mistralai
+3.7, botocore 1.44 (bedrock-runtime, sagemaker-runtime), huggingface-hub 2.4, tritonclient 2.73, mcp 2.3; OpenVINO Model
+Server's and vLLM's documentation. What npm's SDKs have beside these was found by ``npm_paths``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from extproc.headers import Headers
 
 OPENAI = (
     *("chat/completions", "completions", "embeddings", "responses", "responses/compact", "responses/input_tokens"),
-    *("moderations", "images/generations", "images/edits", "images/variations"),
+    *("moderations", "decisions", "images/generations", "images/edits", "images/variations"),
     *("audio/speech", "audio/transcriptions", "audio/translations"),
 )
 CALLS: dict[str, tuple[str, ...]] = {
@@ -50,7 +50,8 @@ CALLS: dict[str, tuple[str, ...]] = {
         ),
         *(f"POST /v1beta/models/m:{method}" for method in ("embedContent", "generateContent", "predict")),
         *("POST /v1beta/models/m:predictLongRunning", "POST /v1beta/models/m:streamGenerateContent?alt=sse"),
-        "POST /v1beta/tunedModels/m:generateContent",
+        *("POST /v1beta/tunedModels/m:generateContent", "POST /v1beta/interactions", "POST /v1alpha/interactions"),
+        *("GET /v1beta/interactions/i", "DELETE /v1beta/interactions/i", "POST /v1beta/interactions/i/cancel"),
     ),
     "vertex": tuple(
         f"POST /v1beta1/projects/p/locations/l/publishers/google/models/m:{method}"
@@ -60,10 +61,14 @@ CALLS: dict[str, tuple[str, ...]] = {
         *("POST /v2/chat", "POST /v2/embed", "POST /v2/rerank", "POST /v2/audio/transcriptions", "POST /v1/chat"),
         *("POST /v1/classify", "POST /v1/detokenize", "POST /v1/embed", "POST /v1/generate", "POST /v1/tokenize"),
     ),
-    "ollama": tuple(f"POST /api/{name}" for name in ("chat", "generate", "embed", "embeddings", "show")),
+    "ollama": (
+        *(f"POST /api/{name}" for name in ("chat", "generate", "embed", "embeddings", "show")),
+        "POST /v1/systemone",
+    ),
     "mistral": (
         *("POST /v1/fim/completions", "POST /v1/ocr", "POST /v1/chat/moderations", "POST /v1/classifications"),
-        "POST /v1/chat/classifications",
+        *("POST /v1/chat/classifications", "POST /v1/conversations/c/restart"),
+        *("GET /v1/conversations/c/history", "GET /v1/conversations/c/messages"),
     ),
     "bedrock": (
         *(f"POST /model/m/{action}" for action in ("converse", "converse-stream", "count-tokens", "invoke")),

@@ -113,6 +113,21 @@ def anthropic() -> list[Step]:
     ]
 
 
+def interaction() -> list[Step]:
+    usage = {"total_input_tokens": 21, "total_output_tokens": 12, "total_thought_tokens": 5, "total_cached_tokens": 8}
+
+    def one(kind: str, **more: Any) -> bytes:
+        return sse({"event_type": kind, **more}, kind)
+
+    return [
+        (NOISE, one("interaction.created", interaction={"id": "i", "status": "in_progress"})),
+        (NOISE, one("step.start", index=0, step={"type": "model_output"})),
+        *((TOKEN, one("step.delta", index=0, delta={"type": "text", "text": word})) for word in WORDS),
+        (END, one("step.stop", index=0)),
+        (END, one("interaction.completed", interaction={"id": "i", "status": "completed", "usage": usage})),
+    ]
+
+
 def gemini(wrapped: Iterable[bytes] | None = None) -> list[Step]:
     """As server-sent events or, with what stands between them, as an array."""
 
@@ -327,6 +342,7 @@ SCHEDULES = (
     Schedule("anthropic", "/v1/messages", anthropic()),
     Schedule("gemini", "/v1beta/models/m:streamGenerateContent?alt=sse", gemini()),
     Schedule("gemini, array", "/v1beta/models/m:streamGenerateContent", gemini(()), "application/json"),
+    Schedule("gemini, interactions", "/v1beta/interactions", interaction()),
     Schedule("vertex", "/v1/projects/p/locations/l/publishers/anthropic/models/m:streamRawPredict", anthropic()),
     Schedule("cohere v2", "/v2/chat", cohere(), used=UNCACHED),
     Schedule("cohere v1", "/v1/chat", cohere_v1(), "application/stream+json", UNCACHED),

@@ -51,7 +51,7 @@ class Scene:
 
     @property
     def waiting(self) -> int:
-        return sum(self.processor.picks.waiting().values())
+        return sum(self.processor.picks.waiting(self.processor.snapshot).values())
 
     def served(self) -> list[str]:
         """What was asked, in order."""
@@ -163,4 +163,4 @@ def test_in_each_body_mode(servers: Servers, processor: Processors, gateway: Gat
             assert scene.servers[0].seen[-1].headers["x-gateway-destination-endpoint"] == scene.endpoints[0]
             late = envoy.post({"model": "llama", "messages": []}, x_mode=mode, x_brief="yes")
             assert (late.status, late.error["code"], late.headers["retry-after"]) == (429, "queue_timeout", "1")
-    assert (scene.ended("timed_out"), scene.waiting) == (3, 0)
+    assert (scene.ended("queue_timeout"), scene.waiting) == (3, 0)

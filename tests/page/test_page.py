@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -254,8 +255,64 @@ async def _many(directory: Path) -> None:
             assert page.complaints == []
 
 
+TOLD = "[...document.querySelectorAll('.chart h2 span')].map((one) => one.textContent)"
+SPANS = "[...document.querySelectorAll('[data-span]')].map((one) => one.textContent)"
+ASKED = "performance.getEntriesByType('resource').filter((one) => one.name.includes('/live?')).at(-1).name"
+
+
+REFUSED = """JSON.stringify([...document.querySelectorAll("#models > div > table [data-label=Refused]")].map(
+    (one) => [one.textContent, one.title, one.className.includes("warn")]))"""
+
+
+def tell_of_refusals(address: str) -> None:
+    """An access log with two requests of a model that the processor refused, and one that its server did."""
+    message = pb.StreamAccessLogsMessage()
+    for details in ("aimesh_no_room", "aimesh_queue_full", "via_upstream"):
+        entry = message.http_logs.log_entry.add()
+        entry.response.response_code.value = 429
+        entry.response.response_code_details = details
+        about = {"model": "llama", "policy": "llama", "version": "v1", "api": "openai"}
+        entry.common_properties.metadata.filter_metadata["aimesh"].update(about)
+    with insecure(address) as channel:
+        list(channel.stream_stream(STREAM)(iter([message.SerializeToString()]), timeout=10))
+
+
+def test_what_was_refused_has_a_column_where_something_was(tmp_path: Path) -> None:
+    asyncio.run(_refused(tmp_path))
+
+
+async def _refused(directory: Path) -> None:
+    policy = directory / "policy.yaml"
+    policy.write_text(POLICY)
+    with Served(policy, "--drain", "0") as processor:
+        async with browser() as page:
+            await asyncio.to_thread(tell, processor.ready().address, exchange(model="llama"))
+            await page.open(f"http://{processor.admin}/")
+            await page.until("document.querySelector('[data-tile=Requests] .more')?.textContent === '1 in all'")
+            assert await page.eval(REFUSED) == "[]"
+            await asyncio.to_thread(tell_of_refusals, processor.address)
+            await page.until("document.querySelector('[data-tile=Requests] .more').textContent === '4 in all'")
+            assert json.loads(await page.eval(REFUSED)) == [["50.0 %", "no_room 1, queue_full 1", True]]
+            tile = await page.eval("document.querySelector('[data-tile=Success] .more').textContent")
+            assert tile == "50.0 % refused"
+            for width in (1280, 390):
+                await page.size(width, 844)
+                await page.until(f"window.innerWidth === {width} && {FITS} && {WHOLE}")
+            assert page.complaints == []
+
+
 async def _spans(page: Page) -> None:
-    """The axis of each chart is as long as the span that the reader chose."""
-    for button, oldest, beyond in (("300", "\u22124 min", "\u22126 min"), ("60", "\u221230 s", "\u22122 min")):
+    """Each chart tells the span that the reader chose, and its axis is as long; so is what is asked for of the rest,
+    which tells how much of it there is: the processor has just begun.
+    """
+    for button, oldest, beyond, told in (
+        ("300", "\u22124 min", "\u22126 min", "the last 5 min"),
+        ("60", "\u221230 s", "\u22122 min", "the last 60 s"),
+    ):
         await page.eval(f"document.querySelector('[data-window=\"{button}\"]').click()")
         await page.until(f"{TICKS}.every((texts) => texts.includes('{oldest}') && !texts.includes('{beyond}'))")
+        assert await page.eval(f"JSON.stringify({TOLD})") == json.dumps([told] * 4, separators=(",", ":"))
+        await page.until(f"{ASKED}.includes('window={button}&')")
+        models, canaries, topology = json.loads(await page.eval(f"JSON.stringify({SPANS})"))
+        assert re.fullmatch(r"the last \d+ s", models)
+        assert models == canaries == topology

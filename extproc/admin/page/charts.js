@@ -2,7 +2,7 @@
 
 import { colour } from "./colours.js";
 import { el, named, svg } from "./dom.js";
-import { ms, rate } from "./text.js";
+import { duration, ms, rate } from "./text.js";
 
 const CHARTS = [
   { title: "Time to first token", unit: "ms", value: "ttft_p50_ms", high: "ttft_p95_ms", text: ms },
@@ -104,8 +104,10 @@ export function charts(box) {
     const list = el("ul", { class: "legend" });
     const canvas = el("div", { class: "canvas" });
     const what = chart.high ? `${chart.unit}, p50 and p95 (dotted)` : chart.unit;
-    box.append(el("section", { class: "card chart" }, el("h2", {}, chart.title, el("small", {}, what)), list, canvas));
-    return { chart, list, canvas, hover: null };
+    const told = el("span", {});
+    const title = el("h2", {}, chart.title, el("small", {}, `${what}, `, told));
+    box.append(el("section", { class: "card chart" }, title, list, canvas));
+    return { chart, list, canvas, told, hover: null };
   });
   let known = [];
   let seconds = 5;
@@ -138,6 +140,7 @@ export function charts(box) {
     seconds = secondsPerPoint;
     span = wanted;
     known = points.filter((point) => point.number >= points.at(-1).number - span / seconds);
+    for (const { told } of places) told.textContent = `the last ${duration(span)}`;
     places.forEach(render);
   };
 }

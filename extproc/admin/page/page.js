@@ -47,7 +47,7 @@ function show(doc) {
   nextDrawing();
   [...doc.models].filter((row) => row.requests).sort((a, b) => b.requests - a.requests).forEach((row) => colour(row.model, row.version));
   at("about").textContent = about(doc);
-  at("span").textContent = `the last ${duration(doc.seconds)}, times in ms`;
+  for (const one of document.querySelectorAll("[data-span]")) one.textContent = `the last ${duration(doc.seconds)}`;
   at("tiles").replaceChildren(...tiles(doc.total));
   at("models").replaceChildren(models(doc.models));
   at("canary-card").hidden = !doc.canaries.length;

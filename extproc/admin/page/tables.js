@@ -10,7 +10,7 @@ function tile(name, value, unit, more, severity) {
     { class: "tile", "data-tile": name },
     el("div", { class: "name" }, name),
     el("div", { class: `value ${shown ? (severity ?? "") : "none"}` }, value, shown && unit ? el("span", { class: "unit" }, unit) : null),
-    el("div", { class: "more" }, more),
+    el("div", { class: "more", title: more }, more),
   );
 }
 
@@ -21,8 +21,10 @@ function source(observed) {
 
 export function tiles(total) {
   const failures = total.requests ? Math.round(total.requests * (1 - total.success)) : 0;
+  const failed = failures ? `${failures} failed` : total.refused ? "" : "none failed";
+  const outcome = [failed, total.refused ? `${percent(total.refused)} refused` : ""].filter(Boolean).join(", ");
   return [
-    tile("Success", percent(total.success), "", total.requests ? `${failures || "none"} failed` : "no requests", health(total.success)),
+    tile("Success", percent(total.success), "", total.requests ? outcome : "no requests", health(total.success)),
     tile("Requests", rate(total.rps), "/s", `${total.requests} in all`),
     tile("Duration p95", ms(total.p95_ms), "ms", `p50 ${ms(total.p50_ms)} · p99 ${ms(total.p99_ms)}`),
     tile("First token p95", ms(total.ttft_p95_ms), "ms", `p50 ${ms(total.ttft_p50_ms)}`),
@@ -31,10 +33,16 @@ export function tiles(total) {
   ];
 }
 
+// What the processor refused, by the code of the error.
+function reasons(row) {
+  return Object.entries(row.refusals).map(([code, count]) => `${code} ${count}`).join(", ");
+}
+
 const COLUMNS = [
   ["Pool", "text", (row) => (row.gpu_pool === "none" ? NOTHING : row.gpu_pool), "two"],
   ["Requests", "", (row) => String(row.requests), "optional"],
   ["Success", (row) => `strong ${health(row.success)}`, (row) => percent(row.success)],
+  ["Refused", (row) => (row.refused ? "warn" : ""), (row) => (row.refused ? percent(row.refused) : NOTHING), "", reasons],
   ["RPS", "", (row) => rate(row.rps)],
   ["P50", "", (row) => ms(row.p50_ms)],
   ["P95", "", (row) => ms(row.p95_ms)],
@@ -53,17 +61,19 @@ export function models(rows) {
   return el("div", {}, shown, idle.length ? folded("models", `${idle.length} without requests`, table(idle)) : null);
 }
 
+// What was refused has a column where something was.
 function table(rows) {
+  const columns = COLUMNS.filter(([name]) => name !== "Refused" || rows.some((row) => row.refused));
   const head = el("tr", {}, el("th", { class: "text" }, "Model"));
-  for (const [name, kind, , extra] of COLUMNS) {
+  for (const [name, kind, , extra] of columns) {
     head.append(el("th", { class: `${kind === "text" ? "text" : ""} ${extra ?? ""}` }, name));
   }
   const body = rows.map((row) => {
     const name = el("td", { class: "text strong name" }, row.requests ? named(row.model, row.version) : named(row.model, row.version, "", ""));
-    const cells = COLUMNS.map(([label, kind, value, extra]) => {
+    const cells = columns.map(([label, kind, value, extra, title]) => {
       const severity = typeof kind === "function" ? kind(row) : kind;
       const text = value(row);
-      return el("td", { class: `${severity} ${extra ?? ""} ${text === NOTHING ? "none" : ""}`, "data-label": label }, text);
+      return el("td", { class: `${severity} ${extra ?? ""} ${text === NOTHING ? "none" : ""}`, "data-label": label, title: title?.(row) }, text);
     });
     return el("tr", { "data-row": JSON.stringify([row.model, row.version, row.gpu_pool]) }, name, ...cells);
   });

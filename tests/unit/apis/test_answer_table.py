@@ -92,6 +92,7 @@ FAILURES = [
     ("cohere", "chat", {"is_finished": True, "finish_reason": "ERROR_TOXIC", "event_type": "stream-end"}),
     ("cohere", "chat", {"event_type": "stream-end", "response": {"finish_reason": "TIMEOUT"}}),
     ("openai", "responses", {"object": "response", "status": "failed", "error": None}),
+    ("gemini", "interactions", {"event_type": "interaction.completed", "interaction": {"status": "failed"}}),
     *((api, operation, ERROR) for (api, operation), shape in SHAPES.items() if isinstance(shape, AnswerShape)),
 ]
 
@@ -168,6 +169,8 @@ ENDS: list[tuple[str, str, list[Any], bool]] = [
     ("generate", "generate_stream", [{"token": {"text": "a"}, "generated_text": "a"}], True),
     ("cohere", "chat", [{"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}], True),
     ("openai", "responses", [{"type": "response.output_text.delta", "delta": "a"}], False),
+    ("gemini", "interactions", [{"event_type": "step.delta", "delta": {"type": "text", "text": "a"}}], False),
+    ("gemini", "interactions", [{"event_type": "interaction.completed", "interaction": {"id": "i"}}], True),
     ("ollama", "chat", [{"message": {"content": "a"}, "done": False}], False),
     ("ollama", "chat", [{"message": {"content": ""}, "done": True, "done_reason": "stop"}], True),
 ]
@@ -219,6 +222,8 @@ def part(**part: Any) -> dict[str, Any]:
         ("openai", "responses", {"type": "response.created", "response": {"status": "in_progress"}}, False),
         ("bedrock", "converse-stream", {"start": {"toolUse": {"toolUseId": "t", "name": "now"}}}, True),
         ("bedrock", "converse-stream", {"start": {}}, False),
+        ("gemini", "interactions", {"event_type": "step.delta", "delta": {"type": "text", "text": "a"}}, True),
+        ("gemini", "interactions", {"event_type": "step.start", "step": {"type": "model_output"}}, False),
         ("gemini", "streamGenerateContent", part(thoughtSignature="EmwK"), True),
         ("gemini", "streamGenerateContent", part(text="", thought=True), False),
         ("cohere", "chat", {"type": "content-start", "delta": {"message": {"content": {"text": ""}}}}, False),

@@ -44,6 +44,14 @@ def test_as_openai_has_it() -> None:
     assert interpret("POST /v1beta/openai/chat/completions", body) == expected
 
 
+def test_interactions() -> None:
+    body = {"model": "gemini-3-pro", "input": "Why?", "stream": True}
+    expected = InferenceRequest("gemini", "interactions", "gemini-3-pro", stream=True, prompt_bytes=json_size("Why?"))
+    assert interpret("POST /v1beta/interactions", body) == expected
+    assert interpret("POST /v1beta/interactions", {"agent": "a", "input": "Why?"}) == "no_model"
+    assert interpret("GET /v1beta/interactions/i", None) == InferenceRequest("gemini", "interactions.get", "")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -30,6 +30,8 @@ from tests.unit.apis.requests import interpret, json_size
             {"model": "m", "input": "a"},
             InferenceRequest("mistral", "chat.moderations", "m", prompt_bytes=json_size("a")),
         ),
+        ("POST /v1/conversations/c/restart", {}, InferenceRequest("mistral", "conversations.restart", "")),
+        ("GET /v1/conversations/c/history", None, InferenceRequest("mistral", "conversations.history", "")),
     ],
 )
 def test_asks_for(line: str, body: Any, expected: InferenceRequest) -> None:

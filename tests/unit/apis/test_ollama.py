@@ -47,6 +47,11 @@ MESSAGES = [{"role": "user", "content": "Why is the sky blue?"}]
             {"model": "all-minilm", "prompt": "a"},
             InferenceRequest("ollama", "embeddings", "all-minilm", prompt_bytes=json_size("a")),
         ),
+        (
+            "POST /v1/systemone",
+            {"model": "m", "state": "Fine.", "questions": {}},
+            InferenceRequest("ollama", "systemone", "m", prompt_bytes=json_size("Fine.")),
+        ),
         ("POST /api/show", {"model": "all-minilm", "verbose": True}, InferenceRequest("ollama", "show", "all-minilm")),
     ],
 )

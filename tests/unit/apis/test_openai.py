@@ -93,6 +93,11 @@ SESSION = {"model": "gpt-realtime", "modalities": ["text"], "instructions": "Be 
             InferenceRequest("openai", "audio.speech", "tts-1", prompt_bytes=json_size("Good morning")),
         ),
         (
+            "POST /v1/decisions",
+            {"model": "m", "input": "Fine.", "questions": []},
+            InferenceRequest("openai", "decisions", "m", prompt_bytes=json_size("Fine.")),
+        ),
+        (
             "POST /v1/moderations",
             {"model": "omni-moderation-latest", "input": ["Fine."]},
             InferenceRequest("openai", "moderations", "omni-moderation-latest", prompt_bytes=json_size(["Fine."])),

@@ -33,11 +33,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_defaults_and_every_flag() -> None:
-    assert flags("check") == {"file": None, "istio": None, "json": False}
-    assert flags("check", *["-f", "p", "--istio", "a", "-", "--json"]) == {
+    assert flags("check") == {"file": None, "istio": None, "json": False, "locality": ""}
+    assert flags("check", *["-f", "p", "--istio", "a", "-", "--json", "--locality", "eu/a"]) == {
         "file": [Path("p")],
         "istio": [Path("a"), Path("-")],
         "json": True,
+        "locality": "eu/a",
     }
 
 
@@ -52,6 +53,17 @@ def test_the_command_checks_policies_and_manifests(path: Path, capsys: pytest.Ca
     assert capsys.readouterr().out.startswith("ok: 2 policies")
     assert main(["check", "--istio", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["resources"] == 3
+
+
+def test_a_place_of_proxies_that_is_near_no_pool(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text(file(policy("gpuRequirements: {}"), pool("product: NVIDIA-L4\nlocality: eu/a\nendpoints: [a:1]")))
+    assert main(["check", "-f", str(path), "--locality", "eu/b"]) == 0
+    assert "0 warnings" in capsys.readouterr().out
+    assert main(["check", "-f", str(path), "--locality", "us"]) == 0
+    printed = capsys.readouterr().out
+    assert "--locality us: warning: no GPU pool is in the region us" in printed
+    assert "1 warning" in printed
+    assert "'u s' is no place" in refused(capsys, "check", "--locality", "u s")
 
 
 def test_policies_of_which_manifests_are_a_rendering_must_be_right(

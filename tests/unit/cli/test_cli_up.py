@@ -71,7 +71,10 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
     [
         ([], "required: -f/--file"),
         (["-f", "p", "--listen", "8080"], "--listen: '8080' is no address"),
-        (["-f", "p", "--admin", "unix:///s"], "--admin: 'unix:///s' is no address"),
+        (
+            ["-f", "p", "--admin", "unix:///s"],
+            "--admin: 'unix:///s' is a unix socket, which can't be used here; give host:port",
+        ),
         (["-f", "p", "--envoy-admin", "h:x"], "--envoy-admin: 'h:x' is no address"),
         (["-f", "p", "--workers", "0"], "--workers: '0' is no number from 1"),
     ],

@@ -74,6 +74,19 @@ def test_a_table_has_the_columns_asked_for_and_dashes_for_what_is_unknown() -> N
     assert second == ["llama", "v1", "west", NOTHING, NOTHING, NOTHING]
 
 
+def test_what_was_refused_has_a_column_where_something_was() -> None:
+    key, counts = row("ann", "llama", "v1", "west", 6)
+    refusals = {"no_room": 1, "queue_full": 1}
+    rows = by_target(fleet([key, [*counts, 6, refusals]], row("ann", "llama", "v2", "west")))
+    head, _, first, second = printed(rows, ("REFUSED", "RPS"))
+    assert head == ["MODEL", "VERSION", "POOL", "SUCCESS", "REFUSED", "RPS"]
+    assert first[3:] == ["100", "%", "33.33", "%", "0.6"]
+    assert second[3:] == ["100", "%", NOTHING, "0.1"]
+    assert printed(rows[1:], ("REFUSED", "RPS"))[0] == ["MODEL", "VERSION", "POOL", "SUCCESS", "RPS"]
+    (told, _) = document(fleet(), rows)["rows"]
+    assert (told["refused"], told["refusals"]) == (pytest.approx(1 / 3), refusals)
+
+
 def test_an_empty_table_has_a_heading() -> None:
     assert printed([], ("RPS",))[0] == ["MODEL", "SUCCESS", "RPS"]
 

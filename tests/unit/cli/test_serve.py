@@ -91,7 +91,7 @@ def test_every_flag_is_an_option(started: list[tuple[str, ServeOptions]]) -> Non
     ("words", "said"),
     [
         ("--listen 50051", "--listen: '50051' is no address"),
-        ("--admin unix:/a", "--admin: 'unix:/a' is no address; write a unix socket as unix:///path"),
+        ("--admin unix:/a", "--admin: 'unix:/a' is no address; did you mean unix:///a"),
         ("--drain soon", "--drain: 'soon' is no number of seconds"),
         ("--grace -1", "--grace: '-1' is no number of seconds"),
         ("--max-streams 0", "--max-streams: '0' is no number from 1"),

@@ -16,6 +16,8 @@ def test_what_words_become() -> None:
     assert argument_types.data_address("unix:///run/a.sock") == "unix:///run/a.sock"
     assert argument_types.data_address("h:65535") == "h:65535"
     assert argument_types.count("12") == 12
+    for place in ("", "us-west1", "us-west1/a", "us-west1/a/rack-7"):
+        assert argument_types.locality(place) == place
     assert argument_types.count("999999") == 999_999
     assert argument_types.seconds("0") == 0
     for url in ("", "http://host:4317", "https://[::1]/v1"):
@@ -30,7 +32,15 @@ def test_what_words_become() -> None:
         (argument_types.seconds, "nan", "is no number of seconds"),
         (argument_types.address, "8080", "write it as host:port"),
         (argument_types.address, "h:65536", "is no address"),
-        (argument_types.data_address, "unix://run/a.sock", "unix:///path"),
+        (argument_types.data_address, "unix://run/a.sock", "is no address; did you mean unix:///run/a.sock"),
+        (argument_types.data_address, "unix:/run/a.sock", "did you mean unix:///run/a.sock"),
+        (argument_types.data_address, "unix:", "write a unix socket as unix:///path"),
+        (argument_types.address, "unix:///run/a.sock", "is a unix socket, which can't be used here; give host:port"),
+        (argument_types.address, "http://h:80/", "is no address; write it without http://: h:80"),
+        (argument_types.locality, "us west", "is no place; write it as region, region/zone or region/zone/subzone"),
+        (argument_types.locality, "us/", "is no place"),
+        (argument_types.locality, "a/b/c/d", "is no place"),
+        (argument_types.locality, "a" * 201, "is no place"),
         (argument_types.count, "0", "is no number from 1"),
         (argument_types.count, "1.5", "is no number from 1"),
         (argument_types.count, "-1", "is no number from 1"),

@@ -65,6 +65,17 @@ def test_a_request_whose_endpoint_was_picked(host: str, served: str) -> None:
     assert (unsent.picked, unsent.served) == ("10.0.0.9:80,10.0.0.1:8000", "")
 
 
+@pytest.mark.parametrize(
+    ("details", "refusal"),
+    [("aimesh_no_room", "no_room"), ("via_upstream", ""), ("ext_proc_error_aimesh_x", ""), ("", "")],
+)
+def test_whose_error_it_was(details: str, refusal: str) -> None:
+    found = entry(429)
+    assert found.response is not None
+    found.response.response_code_details = details
+    assert decode(message(found)) == [LoggedRequest(429, 0.0, refusal=refusal)]
+
+
 def test_entries_keep_their_order() -> None:
     assert [one.code for one in decode(message(entry(200), entry(503), entry(400)))] == [200, 503, 400]
 

@@ -135,7 +135,7 @@ def test_nobody_waits_longer_than_the_proxy() -> None:
     second = process.ask()
     assert process.look(PATIENCE / 2) == [first]
     assert first.refused == (429, "queue_timeout")
-    assert first.notes == (["shed"], ["timed_out"])
+    assert first.notes == (["shed"], ["queue_timeout"])
     (waited,) = (action for action in first.actions if isinstance(action, Waited))
     assert waited.seconds == pytest.approx(PATIENCE)
     process.say(A=0)

@@ -85,6 +85,16 @@ def test_elsewhere_than_decided() -> None:
     assert fault == Fault("not_as_decided")
 
 
+@pytest.mark.parametrize(
+    ("code", "refusal"),
+    [("no_room", "no_room"), ("queue_timeout", "queue_timeout"), ("duplicate_model", ""), ("anything", ""), ("", "")],
+)
+def test_what_we_have_refused_for_want_of_room(code: str, refusal: str) -> None:
+    (found,) = of("", 429, refusal=code)
+    assert isinstance(found, RequestAccount)
+    assert (found.refusal, found.version, found.seconds) == (refusal, "v1", None)
+
+
 def test_its_user_goes_along() -> None:
     (went,) = of(metadata=ROUTED | {"user": "a1" * 999})
     assert isinstance(went, RequestAccount)

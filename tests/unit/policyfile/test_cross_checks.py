@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from extproc.policyfile.loader import PolicyTexts, build
 from tests.policy_documents import file, found, policy, pool, said
 
 A100 = pool("product: NVIDIA-A100-SXM4-80GB\nendpoints: ['10.0.0.1:8000']", "a100-west")
@@ -17,6 +18,34 @@ def test_two_policies_of_one_name() -> None:
         "3 metadata.name: the policy chat is declared already, at 0.yaml:3; "
         "choose another name (namespaces do not tell them apart), or remove one of the two"
     )
+
+
+@pytest.mark.parametrize(
+    ("locality", "text"),
+    [
+        ("us-west1/b", ""),
+        ("", ""),
+        ("us-wst1", 'no GPU pool is in the region us-wst1: none is nearer than others; did you mean "us-west1/a"?'),
+        ("mars/a", "no GPU pool is in the region mars: none is nearer than others; use one of: us-west1/a, eu"),
+    ],
+)
+def test_proxies_that_are_near_no_pool(locality: str, text: str) -> None:
+    pools = [
+        pool(f"product: NVIDIA-L4\nlocality: {place}\nendpoints: ['10.0.0.1:80']", place[:2])
+        for place in ("us-west1/a", "eu")
+    ]
+    warnings = build(
+        PolicyTexts((("policy.yaml", file(policy("gpuRequirements: {}"), *pools)),)), locality=locality
+    ).warnings
+    assert [str(one) for one in warnings] == ([f"--locality {locality}: warning: {text}"] if text else [])
+
+
+def test_a_place_and_pools_that_tell_none() -> None:
+    (problem,) = build(
+        PolicyTexts((("policy.yaml", file(policy("gpuRequirements: {}"), A100)),)), locality="eu"
+    ).warnings
+    assert problem.message == "no GPU pool has a locality: none is nearer than others"
+    assert problem.warning
 
 
 def test_two_pools_of_one_name() -> None:

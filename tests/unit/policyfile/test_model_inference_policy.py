@@ -178,7 +178,7 @@ def test_where_the_sticky_key_is(text: str, sticky: Sticky) -> None:
         ("trafficManagement: {timeout: 0s}", "5 spec.trafficManagement.timeout: 0s is out of range"),
         (
             "trafficManagement: {timeout: 60}",
-            '5 spec.trafficManagement.timeout: "60" is not a duration; add a unit: 60s',
+            '5 spec.trafficManagement.timeout: "60" is not a duration; add a unit: 60ms or 60s',
         ),
         ("trafficManagement: {retries: 3}", "5 spec.trafficManagement.retries: is not a known field"),
         (

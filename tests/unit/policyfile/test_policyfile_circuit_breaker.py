@@ -54,6 +54,16 @@ def test_problems(text: str, problem: str) -> None:
     assert any(problem in said(one) for one in found(policy(breaker(text)))), found(policy(breaker(text)))
 
 
+def test_a_fallback_that_can_not_be_used() -> None:
+    only = "versions: [{name: v1}, {name: m, mirror: 5}]\ntrafficManagement: {circuitBreaker: {"
+    (unused,) = found(policy(f"{only}adaptive: false, fallback: {{policy: nobody}}}}}}"))
+    assert said(unused).endswith("fallback: has no effect: adaptive is false; write adaptive: true, or remove fallback")
+    (itself,) = found(policy(f"{only}adaptive: true, fallback: {{version: v1}}}}}}"))
+    assert "fallback.version: v1 is the only version that answers: it can't answer in its own place" in said(itself)
+    assert unused.warning
+    assert itself.warning
+
+
 def test_what_is_not_observed_is_not_known() -> None:
     problems = found(policy(breaker("adaptive: true", "observability: {sampling: 0}\n")))
     assert any("nothing is observed" in said(one) for one in problems)

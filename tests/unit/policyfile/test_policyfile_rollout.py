@@ -95,6 +95,8 @@ def test_requests_without_a_key_are_no_part_of_it() -> None:
     ("text", "problem"),
     [
         ("to: v2", ": has no guards; say what must hold of it: guards: [{metric: errors, max: 1%}]"),
+        ("to: v3, guards: [{metric: errors}]", '.to: no version named "v3" is declared; use one of: v1, v2'),
+        ("to: m", ".to: the version m is a mirror: it answers nobody; name a version that answers"),
         (GUARD, ": has no to; name the new version: to: v2"),
         (f"to: v3, {GUARD}", '.to: no version named "v3" is declared; use one of: v1, v2'),
         (f"to: m, {GUARD}", ".to: the version m is a mirror: it answers nobody; name a version that answers"),
@@ -108,7 +110,7 @@ def test_requests_without_a_key_are_no_part_of_it() -> None:
         (f"to: v2, steps: [0, 100], {GUARD}", ".steps[0]: 0 is out of range; give a number from 1 to 100"),
         (f"to: v2, steps: [], {GUARD}", ".steps: is an empty list; give an item, or remove the field"),
         (f"to: v2, steps: {{ratio: fibonacci}}, {GUARD}", '.steps.ratio: "fibonacci" is none of exponential; '),
-        (f"to: v2, interval: 5, {GUARD}", '.interval: "5" is not a duration; add a unit: 5s'),
+        (f"to: v2, interval: 5, {GUARD}", '.interval: "5" is not a duration; add a unit: 5ms or 5s'),
         (f"to: v2, minRequests: 0, {GUARD}", ".minRequests: 0 is out of range; "),
         (f"to: v2, onFailure: abort, {GUARD}", '.onFailure: "abort" is none of rollback, pause; '),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from extproc.policy.picking import Picking
-from extproc.policy.snapshot import Policy, Snapshot
+from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve.endpoint_picks import AVOIDED_FOR, EndpointPicks
 from tests.said_loads import SaidLoads
 
@@ -17,6 +17,17 @@ def test_where_a_policy_wants_them() -> None:
     assert made is not None
     assert picks.of(PLAIN) is None
     assert picks.of(PICKING) is made
+
+
+def test_how_many_wait_where_they_may() -> None:
+    versions = (Version("v1", 1, ("10.0.0.1:80",)), Version("v2", 0, ("10.0.0.2:80",)))
+    queue = Policy("q", models=("q",), versions=versions, picking=Picking(max_queue=5))
+    picks = EndpointPicks(SaidLoads, frozenset)
+    expected = {("q", "v1", ""): 0, ("q", "v2", ""): 0}
+    assert picks.waiting(Snapshot((*PICKING.policies, queue))) == expected, "before the first request"
+    assert picks.of(PICKING) is not None
+    assert picks.waiting(Snapshot((*PICKING.policies, queue))) == expected
+    assert picks.waiting(PICKING) == {}
 
 
 def test_what_envoy_could_not_reach_is_avoided_for_a_while() -> None:

@@ -250,7 +250,7 @@ class Queue:
 
     @property
     def waiting(self) -> int:
-        return self.picks.waiting().get(("llama", "v1", ""), 0)
+        return self.picks.waiting(Snapshot()).get(("llama", "v1", ""), 0)
 
     def ended(self, outcome: str) -> float | None:
         return value(self.metrics, "inference_queue_requests_total", policy="llama", outcome=outcome)
@@ -284,7 +284,7 @@ def test_a_request_that_waited_for_too_long_is_refused(queue: Queue) -> None:
         assert reply.immediate_response.status.code == 429
         assert call.code() is grpc.StatusCode.OK
         feed.half_close()
-    assert queue.ended("timed_out") == 1
+    assert queue.ended("queue_timeout") == 1
     assert value(queue.metrics, "inference_rejected_total", code="queue_timeout") == 1
 
 

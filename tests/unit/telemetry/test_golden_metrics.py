@@ -36,6 +36,8 @@ def test_what_counts_come_to() -> None:
     assert compute_golden_metrics(counts, 10.0) == GoldenMetrics(
         requests=21,
         success=pytest.approx(20 / 21),  # type: ignore[arg-type]
+        refused=0.0,
+        refusals={},
         rps=2.1,
         p50_ms=pytest.approx(125.0),  # type: ignore[arg-type]
         p95_ms=pytest.approx(147.5),  # type: ignore[arg-type]
@@ -50,7 +52,7 @@ def test_what_counts_come_to() -> None:
 
 
 def test_nothing_is_not_all_well() -> None:
-    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, 0.0, *[None] * 9)
+    assert compute_golden_metrics(Counts(), 60) == GoldenMetrics(0, None, None, {}, 0.0, *[None] * 9)
 
 
 OBSERVED = st.builds(
@@ -92,6 +94,19 @@ def test_an_account_and_what_was_observed_are_one_exchange() -> None:
     assert counts.duration.sum == 0.15
     assert counts.first_token is not None
     assert sum(counts.first_token.counts) == 1
+
+
+def test_what_was_refused_by_its_reason() -> None:
+    one, other = Counts(), Counts()
+    for code, refusal in (("200", ""), ("429", "queue_full"), ("429", "no_room"), ("429", ""), ("503", "no_endpoint")):
+        one.account(RequestAccount("llama", "v1", "west", "openai", code, None, refusal=refusal))
+    other.account(RequestAccount("llama", "v1", "west", "openai", "429", None, refusal="no_room"))
+    one.add(other)
+    found = compute_golden_metrics(one, 10.0)
+    assert found.refusals == {"queue_full": 1, "no_room": 2, "no_endpoint": 1}
+    assert found.refused == pytest.approx(4 / 6)
+    assert found.success == pytest.approx(5 / 6), "a 503 is a failure whoever gave it, a 429 is none"
+    assert compute_golden_metrics(other, 10.0).refusals == {"no_room": 1}, "as it was"
 
 
 @pytest.mark.parametrize(
