@@ -72,8 +72,8 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _key_patterns(key: str) -> tuple[bytes, bytes, re.Pattern[bytes], tuple[bytes, ...], tuple[bytes, ...]]:
-    """The quoted key, the same in lower case, a pattern for it in any case, the escapes that only this key can have, and
-    the letters beyond ASCII that equal one of its own.
+    """The quoted key, as it is and in lower case, a pattern for it in any case, escapes that only this key can have,
+    and the letters beyond ASCII that equal one of its own.
     """
     lowered = key.lower()
     spelled = lowered.replace("s", "(?:s|\u017f)").replace("k", "(?:k|\u212a)")
