@@ -61,6 +61,10 @@ class CallServices:
         """
         self.factories, self.loop_lag, self.post, self.call_later = factories, loop_lag, post, call_later
 
+    def new_call(self, connection: Connection, number: int, head: RequestHead) -> Call:
+        """The stream of a request, for ``Connection``."""
+        return Call(connection, number, head, self)
+
 
 class Call(Stream):
     """One call: messages of the client, replies of its handler, a status."""

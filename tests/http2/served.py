@@ -59,7 +59,7 @@ class Served:
     def __init__(self, budget: MemoryBudget | None = None) -> None:
         self.handlers: list[Noted] = []
         self.service = service = CallServices({PATH.encode(): self._handler}, LoopLag(), _ignore, _ignore)
-        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), budget)
+        self.connection = Connection(service.new_call, budget)
 
     def _handler(self, send: Sender) -> Handler:
         handler = Noted(send)
