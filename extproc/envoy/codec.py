@@ -82,7 +82,9 @@ def decode(data: bytes) -> tuple[Event, bool]:
                 return RequestBody(content, end), filter_.observing
             values = _metadata_of(metadata) if metadata else _NO_METADATA
             if tag == REQUEST_HEADERS:
-                subset = subset_hint(pb.Metadata.FromString(metadata)) if SUBSET_MARK in metadata else None
+                # Not `in`, which takes bytes for a number first.
+                has_subset = metadata.find(SUBSET_MARK) >= 0
+                subset = subset_hint(pb.Metadata.FromString(metadata)) if has_subset else None
                 return RequestHeaders(content, end, filter_.protocol, values, filter_.peer, subset), filter_.observing
             return ResponseHeaders(content, end, values, filter_.served), filter_.observing
     return _decode_any(data)

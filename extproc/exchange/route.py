@@ -254,7 +254,7 @@ class RouteStream:
             notes = (*notes, picked)
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         streamed = self.operation.stream or fields.stream
-        mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed)
+        mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed)
         return own_mutation(mutation, self._path, endpoints), notes
 
     def _cleaning(self) -> Mutation:

@@ -1,6 +1,7 @@
 # C types of decision.py where it is compiled (setup.py).
 
 from extproc.headers cimport Headers
+from extproc.policy.sticky_key cimport sticky_key
 
 cpdef object decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*, bint stateful=*, frozenset down=*)
 cdef tuple _choose_version(object policy, object request, Headers headers, bytes sticky, bytes entropy)

@@ -18,6 +18,7 @@ cdef class ProcessHandler:
     cpdef close(self)
     @cython.locals(breaker=Breaker, one=InFlight)
     cdef _follow(self, Breakers breakers, object exchange, object event, double now)
+    cdef Py_ssize_t _held(self, object exchange, Py_ssize_t size) except -1
     cpdef list _act(self, tuple actions)
     cpdef tuple _actions(self, object event, double now)
     @cython.locals(breaker=Breaker, one=InFlight)
