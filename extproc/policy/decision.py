@@ -203,7 +203,7 @@ def _choose_version(
     if len(policy.answering) == 1:
         return policy.answering[0], DEFAULT
     if sticky is not None:
-        return policy.version_hash.choose(sticky), STICKY
+        return policy.version_hash.choose_again(sticky), STICKY
     if policy.sticky and policy.default:
         return policy.by_name[policy.default], DEFAULT
     return policy.version_hash.choose(entropy), WEIGHT
