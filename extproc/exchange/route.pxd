@@ -23,6 +23,7 @@ cdef class RouteStream:
     cpdef tuple _answer_headers(self, object event, object mutation, tuple notes)
     cpdef tuple _collect(self, object event)
     cpdef tuple _on_body(self, object event)
+    cpdef tuple _finish(self, tuple actions)
     cpdef tuple _decide_by_body(self, tuple trailers, bint complete)
     cpdef object _read(self, Body body, object reader, bint complete)
     cpdef tuple _decide(self, object fields, bytes body)

@@ -18,6 +18,9 @@ cdef class AdaptiveShares:
     @cython.locals(rate=Rate, per_second=double, share=double)
     cpdef tuple shares(self, tuple row)
 
+@cython.locals(at=int, drawn="unsigned long long")
+cdef double _draw(bytes entropy) except -1
+
 @cython.locals(halvings=int, share=double)
 cdef double _share_at(double times, int steps) except -1
 

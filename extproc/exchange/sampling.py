@@ -97,6 +97,14 @@ class AdaptiveShares:
         return share, (min(share, _share_at(per_second / END_RATE, _END_STEPS)) if row[3] else share)
 
 
+def _draw(entropy: bytes) -> float:
+    """A whole number below ``_DRAWS``."""
+    drawn = 0
+    for at in range(_DRAW_BYTES):  # compiled, faster than int.from_bytes()
+        drawn = drawn << 8 | entropy[at]
+    return drawn
+
+
 def _share_at(times: float, steps: int) -> float:
     """1/times or, since it is one of a few values, up to twice as much, or the root for ``steps`` of two."""
     if times <= 1:
@@ -132,7 +140,7 @@ def with_sampling(
             to_end = share
     if to_end == 1 or is_session(decision.request.api, decision.request.operation):
         return mutation
-    drawn = int.from_bytes(entropy[:_DRAW_BYTES])
+    drawn = _draw(entropy)
     if drawn >= share * _DRAWS:
         share = to_end = 0.0
     elif drawn >= to_end * _DRAWS:

@@ -211,7 +211,7 @@ class Connection(ControlFrames):
             self.credit(len(payload))
 
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
-        block = f.without_padding(payload, flags)
+        block = f.without_padding(payload, flags) if flags & PADDED else payload
         if flags & PRIORITY_FLAG:
             f.check_priority(number, block)
             block = block[5:]

@@ -24,6 +24,7 @@ cdef class Stream:
     cdef public bytes _trailers
     cdef public object remaining, waiting
 
+    cpdef join(self, ConnectionSender connection, Py_ssize_t number)
     cpdef begin(self)
     cpdef data(self, bytes piece)
     cpdef ended(self)

@@ -98,6 +98,10 @@ class Stream:
     )
 
     def __init__(self, connection: ConnectionSender, number: int) -> None:
+        self.join(connection, number)
+
+    def join(self, connection: ConnectionSender, number: int) -> None:
+        """What ``__init__`` does, for that of subclasses: cheaper than ``super``."""
         self.connection = connection
         self.number = number
         self.window = self.connection.initial_window

@@ -1,7 +1,9 @@
 # Types in C for servicer.py, where it is compiled (setup.py).
 
 from extproc.exchange.breakers cimport Breakers
+from extproc.exchange.sampling cimport AdaptiveShares
 from extproc.policy.breaker cimport Breaker, InFlight
+from extproc.policy.pool_load cimport PoolLoads
 from extproc.serve.open_streams cimport OpenStreams
 
 cimport cython
@@ -10,8 +12,10 @@ cdef class ProcessHandler:
     cdef public bint done
     cdef public Breakers _breakers
     cdef public tuple _in_flight
-    cdef public object _ended, _loads, _metrics, _observing, _picks, _routing, _sender, _shares, _on_observed, _snapshot
+    cdef public object _ended, _metrics, _observing, _picks, _routing, _sender, _on_observed, _snapshot
     cdef public OpenStreams _streams
+    cdef public PoolLoads _loads
+    cdef public AdaptiveShares _shares
 
     cpdef list receive(self, bytes message)
     @cython.locals(breaker=Breaker, one=InFlight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.call import CallServices
 from extproc.grpc_server.contract import Handler, LoopLag, Sender
 from extproc.grpc_server.status import Abort, StatusCode
 from extproc.http2 import frames as f
