@@ -155,7 +155,7 @@ class RouteStream:
             if self.operation.uploads:
                 return self._decide_by_headers(event, "streamed_request")
             self._mode = _BUFFERED
-            return (HeadersReply(NO_MUTATION, _BUFFERED if mode is _NONE else None),)
+            return _ASK_FOR_BODY if mode is _NONE else _GO_ON
         if can_hold_back(mode, event.protocol):
             return ()
         return self._finish((Fault("unsafe_body_mode"), HeadersReply(self._cleaning())))
@@ -273,11 +273,11 @@ class RouteStream:
         return (*actions, FINISH)
 
 
-_NO_HEADERS = Headers()
-_NO_FIELDS = BodyFields()
+_NO_HEADERS, _NO_FIELDS = Headers(), BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
 _UNOWNED = ("cohort", UNOWNED)
+_ASK_FOR_BODY, _GO_ON = (HeadersReply(NO_MUTATION, _BUFFERED),), (HeadersReply(NO_MUTATION),)
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {

@@ -2,7 +2,7 @@
 
 cimport cython
 
-cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_SIZE, RST_STREAM, _RESET_SIZE
+cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_SIZE
 cdef dict _starts
 
 cdef class ConnectionSender:

@@ -22,9 +22,9 @@ from extproc.http2.frames import (
 )
 from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
 
-_RESET_SIZE: Final = 4
-_NO_ERROR: Final = bytes(_RESET_SIZE)
-"""The code in a RST_STREAM."""
+_RESET_START: Final = frame_head(4 << 8 | RST_STREAM, 0, 0)[:5]
+_NO_ERROR: Final = bytes(4)
+"""What stands before and behind the stream's number in a RST_STREAM."""
 _MAX_STARTS: Final = 1_000
 _starts: dict[int, bytes] = {}
 """By their size, type and flags the first bytes of frames, of which few differ."""
@@ -154,7 +154,7 @@ class Stream:
             if trailers:
                 pieces += (_frame_start(len(trailers), HEADERS, END_HEADERS | END_STREAM), number, trailers)
                 if self.open:  # the client need not finish (§8.1)
-                    pieces += (_frame_start(_RESET_SIZE, RST_STREAM, 0), number, _NO_ERROR)
+                    pieces += (_RESET_START, number, _NO_ERROR)
                 connection.close_stream(self)
             connection.put(b"".join(pieces))
             return
