@@ -1,6 +1,7 @@
 # Types in C for sampling.py, where it is compiled (setup.py).
 
 cimport cython
+from extproc.policy.decision cimport Decision
 
 cdef double _DRAWS
 cdef int _DRAW_BYTES, _END_STEPS, _MAX_HALVINGS, _STEPS
@@ -25,4 +26,4 @@ cdef double _draw(bytes entropy) except -1
 cdef double _share_at(double times, int steps) except -1
 
 @cython.locals(share=double, to_end=double, drawn=double)
-cpdef object with_sampling(object mutation, object decision, bytes entropy, AdaptiveShares shares, bint streamed)
+cpdef object with_sampling(object mutation, Decision decision, bytes entropy, AdaptiveShares shares, bint streamed)

@@ -8,6 +8,8 @@ from extproc.serve.open_streams cimport OpenStreams
 
 cimport cython
 
+cdef dict _ENCODERS
+
 cdef class ProcessHandler:
     cdef public bint done
     cdef public Breakers _breakers
