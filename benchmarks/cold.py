@@ -28,7 +28,7 @@ from benchmarks.mesh.load import Workload
 from benchmarks.mesh.scenarios import example_snapshot
 from benchmarks.requests import headers_message, pieces
 from extproc.envoy.codec import PROCESS
-from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.call import CallServices
 from extproc.grpc_server.client_socket import RECEIVE_SIZE, ClientSocket
 from extproc.grpc_server.contract import LoopLag
 from extproc.http2 import frames as f
@@ -114,7 +114,7 @@ def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> A
     snapshot, metrics = example_snapshot("127.0.0.1:9"), Metrics()
     factories = {PROCESS.encode(): handler_factory(lambda: snapshot, metrics)}
     services = CallServices(factories, LoopLag(), lambda _, __: None, lambda _, __: None)
-    connection = Connection(lambda connection, number, head: Call(connection, number, head, services))
+    connection = Connection(services.new_call)
     client_socket = ClientSocket(server, connection, None, memoryview(bytearray(RECEIVE_SIZE)), 0.0)
     client.sendall(f.PREFACE + f.settings({}) + f.window_update(0, 1 << 30))
     client_socket.read(0.0)

@@ -15,7 +15,7 @@ import msgspec
 
 from extproc.bodies import json_scan
 from extproc.bodies.ambiguous_keys import check_unambiguous
-from extproc.bodies.json_scan import BOM, MISSING, decode_leniently, to_utf8
+from extproc.bodies.json_scan import BOM, MISSING, decode_leniently, scalar, to_utf8
 from extproc.bodies.python_json import REPLACEMENT
 from extproc.bodies.request import BodyEdit, RequestFields
 from extproc.bodies.string_span import string_span
@@ -104,7 +104,10 @@ class JsonReader:
 
     def streaming(self, fields: Any) -> bool:
         """Whether the client asks for a streamed answer."""
-        stream = json_scan.scalar(_raw(fields, self._stream[0])) if self._stream else None
+        raw = _raw(fields, self._stream[0]) if self._stream else MISSING
+        if raw is MISSING:
+            return self.streams
+        stream = scalar(raw)
         return stream == self._streaming if type(stream) is type(self._streaming) else self.streams
 
     def adapter(self, fields: Any) -> str | None:
@@ -212,7 +215,7 @@ def _first_value(fields: Any, places: Sequence[_Location], kind: type[int | str]
         raw = _raw(fields, place)
         if raw is MISSING:
             continue
-        value = json_scan.scalar(raw)
+        value = scalar(raw)
         if type(value) is kind and (value >= 0 if isinstance(value, int) else value):
             return value
     return None

@@ -31,7 +31,7 @@ class Mutation(msgspec.Struct, frozen=True, cache_hash=True):
 NO_MUTATION = Mutation()
 
 
-class HeadersReply(msgspec.Struct, frozen=True):
+class HeadersReply(msgspec.Struct, frozen=True, cache_hash=True):
     """Answers the request's headers: continue with these changes."""
 
     mutation: Mutation = NO_MUTATION

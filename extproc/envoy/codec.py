@@ -84,7 +84,7 @@ def decode(data: bytes) -> tuple[Event, bool]:
                 return RequestBody(content, end), filter_.observing
             values = _metadata_of(metadata) if metadata else _NO_METADATA
             if tag == REQUEST_HEADERS:
-                subset = subset_hint(pb.Metadata.FromString(metadata)) if SUBSET_MARK in metadata else None
+                subset = _subset_of(metadata) if metadata else None
                 return RequestHeaders(content, end, filter_.protocol, values, filter_.peer, subset), filter_.observing
             return ResponseHeaders(content, end, values, filter_.served), filter_.observing
     return _decode_any(data)
@@ -121,6 +121,11 @@ def _metadata_of(data: bytes) -> Mapping[str, str]:
         return own_metadata(pb.Metadata.FromString(data))
     except DecodeError:
         raise Malformed("not a Metadata") from None
+
+
+def _subset_of(data: bytes) -> tuple[str, ...] | None:
+    # Not `in`, which takes bytes for a number first.
+    return subset_hint(pb.Metadata.FromString(data)) if data.find(SUBSET_MARK) >= 0 else None
 
 
 def _request_headers(message: pb.ProcessingRequest) -> Event:

@@ -10,3 +10,6 @@ cdef class Body:
     cdef public list _chunks, sizes
 
     cpdef add(self, bytes data)
+
+cpdef Py_ssize_t bytes_needed(object operation, object snapshot) except -1
+cpdef object body_key(object snapshot, object model, bytes body)

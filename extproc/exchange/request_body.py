@@ -33,12 +33,12 @@ def bytes_needed(operation: Operation, snapshot: Snapshot) -> int:
     """Bytes of a request's body to read at most; 0 where none are needed."""
     if operation.reader is not None:
         return snapshot.body_limit
-    prompt = has_prompt(operation)
-    if not (snapshot.reads_sticky_keys or prompt) or (match := snapshot.match(operation.model or "")) is None:
+    if not snapshot.reads_bodies or (match := snapshot.match(operation.model or "")) is None:
         return 0
     policy = match.policy
     keyed, picking = policy.sticky is not None and policy.sticky.body, policy.picking
-    return policy.body_limit if keyed or (prompt and picking is not None and picking.by == PREFIX) else 0
+    prompt = picking is not None and picking.by == PREFIX and has_prompt(operation)
+    return policy.body_limit if keyed or prompt else 0
 
 
 class Body:

@@ -29,7 +29,7 @@ from extproc.exchange.body_mode import Actions, can_hold_back, is_complete, mode
 from extproc.exchange.breakers import Breakers
 from extproc.exchange.listed_models import listed_models
 from extproc.exchange.native_body import with_native_model
-from extproc.exchange.notes import Action, Fault, Unmatched
+from extproc.exchange.notes import Fault, Unmatched
 from extproc.exchange.refusals import refused
 from extproc.exchange.replies import client_copies, own_mutation, routing_mutation, unchanged
 from extproc.exchange.request_body import Body, body_key, bytes_needed, too_large
@@ -88,10 +88,10 @@ class RouteStream:
         breakers: Breakers | None = None,
         picks: Picks | None = None,
     ) -> None:
-        self.state = _HEAD
+        self.state, self._snapshot, self._entropy = _HEAD, snapshot, entropy
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._snapshot, self._entropy, self._down = snapshot, entropy, united(down, snapshot.vacant)
+        self._down = united(down, snapshot.vacant)
         self._free_shares, self._shares, self._breakers, self._picks = free_shares, shares, breakers, picks
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None
@@ -110,7 +110,7 @@ class RouteStream:
             return TRANSITIONS[self.state, type(event)](self, event)
         except Rejected as rejected:
             answer = refused(rejected, self.operation, self._metadata(), self._headers)
-            return self._finish(*self._diverted, *rejected.notes, answer)
+            return self._finish((*self._diverted, *rejected.notes, answer))
 
     def _on_headers(self, event: RequestHeaders) -> Actions:
         headers, self._subset = event.headers, event.subset
@@ -118,7 +118,7 @@ class RouteStream:
         operation = apis.classify(headers.text(":method"), headers.text(":path"), headers, self._snapshot.path_prefixes)
         if operation is None or (operation.any_path and self._snapshot.has_keys):
             answer = listed_models(headers, self._snapshot)
-            return self._decide_by_headers(event, NO_API) if answer is None else self._finish(answer)
+            return self._decide_by_headers(event, NO_API) if answer is None else self._finish((answer,))
         if operation.stateful:
             self._place, self._path = session_place(operation, headers, self._snapshot)
         if event.metadata:
@@ -146,7 +146,7 @@ class RouteStream:
         if mode_of(event.protocol) is _FULL_DUPLEX and not event.end_of_stream:
             self.state = _ECHO
             return (*notes, HeadersReply(mutation))
-        return self._finish(*notes, HeadersReply(mutation))
+        return self._finish((*notes, HeadersReply(mutation)))
 
     def _collect(self, event: RequestHeaders) -> Actions:
         self.state = _BODY
@@ -155,10 +155,10 @@ class RouteStream:
             if self.operation.uploads:
                 return self._decide_by_headers(event, "streamed_request")
             self._mode = _BUFFERED
-            return (HeadersReply(NO_MUTATION, _BUFFERED if mode is _NONE else None),)
+            return _ASK_FOR_BODY if mode is _NONE else _GO_ON
         if can_hold_back(mode, event.protocol):
             return ()
-        return self._finish(Fault("unsafe_body_mode"), HeadersReply(self._cleaning()))
+        return self._finish((Fault("unsafe_body_mode"), HeadersReply(self._cleaning())))
 
     def _on_body(self, event: RequestBody) -> Actions:
         self._body.add(event.data)
@@ -183,7 +183,7 @@ class RouteStream:
         if self._mode is _FULL_DUPLEX and not complete:
             self.state = _ECHO
             return (*notes, *answer)
-        return self._finish(*notes, *answer)
+        return self._finish((*notes, *answer))
 
     def _read(self, body: Body, reader: Reader | None, complete: bool) -> tuple[Mutation, Actions] | None:
         """What comes of the body; None where more of it is needed."""
@@ -205,16 +205,16 @@ class RouteStream:
 
     def _echo_body(self, event: RequestBody) -> Actions:
         echoed = BodyEcho(event.data, event.end_of_stream)
-        return self._finish(echoed) if event.end_of_stream else (echoed,)
+        return self._finish((echoed,)) if event.end_of_stream else (echoed,)
 
     def _echo_trailers(self, _: RequestTrailers) -> Actions:
-        return self._finish(TrailersReply())
+        return self._finish((TrailersReply(),))
 
     def _out_of_order(self, event: Event) -> Actions:
         """An event that Envoy cannot send here: answers without a change, so that Envoy does not wait, and finishes."""
         held_back = self.state is _BODY and self._mode is not _BUFFERED
         owed: Actions = (HeadersReply(self._cleaning()),) if held_back else ()
-        return self._finish(Fault("unexpected_" + event.kind), *owed, *unchanged(event))
+        return self._finish((Fault("unexpected_" + event.kind), *owed, *unchanged(event)))
 
     def _ignore(self, _: Event) -> Actions:
         return ()
@@ -223,14 +223,14 @@ class RouteStream:
         return (Fault("late_" + event.kind),)
 
     def _closed(self, _: Closed) -> Actions:
-        self._finish()
+        self._finish(())
         return ()
 
     def _decide(self, fields: RequestFields, body: bytes) -> tuple[Mutation, Actions]:
         """The decision's mutation, and notes."""
         self._fields = fields
         request = request_for_decision(self.operation, fields)
-        key = body_key(self._snapshot, request.model, body) if self._snapshot.reads_sticky_keys and body else None
+        key = body_key(self._snapshot, request.model, body) if self._snapshot.reads_bodies and body else None
         if self._place is not None and request.operation != INITIALIZE:
             decision = follow(request, self._place, self._snapshot)
         else:
@@ -254,7 +254,7 @@ class RouteStream:
             notes = (*notes, picked)
         mutation = routing_mutation(decision, self._headers, self.operation.rename)
         streamed = self.operation.stream or fields.stream
-        mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed=streamed)
+        mutation = with_sampling(mutation, decision, self._entropy, self._shares, streamed)
         return own_mutation(mutation, self._path, endpoints), notes
 
     def _cleaning(self) -> Mutation:
@@ -267,17 +267,17 @@ class RouteStream:
             return self.decision.metadata()
         return (("api", self.operation.api), ("operation", self.operation.name)) if self.operation.api else ()
 
-    def _finish(self, *actions: Action) -> Actions:
+    def _finish(self, actions: Actions) -> Actions:
         self.state = _DONE
         self._body = _NO_BODY
         return (*actions, FINISH)
 
 
-_NO_HEADERS = Headers()
-_NO_FIELDS = BodyFields()
+_NO_HEADERS, _NO_FIELDS = Headers(), BodyFields()
 _NO_BODY = Body(_NO_HEADERS, 0)
 _NO_OPERATION = Operation("", "")
 _UNOWNED = ("cohort", UNOWNED)
+_ASK_FOR_BODY, _GO_ON = (HeadersReply(NO_MUTATION, _BUFFERED),), (HeadersReply(NO_MUTATION),)
 
 # Envoy can send only what the second table lists; whatever else comes finds its row in the first.
 TRANSITIONS: dict[tuple[State, type[Event]], Callable[[RouteStream, Any], Actions]] = {

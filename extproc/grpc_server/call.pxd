@@ -8,7 +8,8 @@ cimport cython
 cdef int PREFIX_SIZE, _MESSAGE_WORK
 
 cdef class CallServices:
-    cdef public object call_later, factories, loop_lag, post
+    cdef public object call_later, loop_lag, post
+    cdef public dict factories
 
 cdef class Call(Stream):
     cdef public bint _deferred, _headers_sent

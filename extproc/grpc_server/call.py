@@ -59,7 +59,12 @@ class CallServices:
         """``post(call, message)``: has the engine's thread call ``push``; may be called from any thread.
         ``call_later``: see ``Sender``.
         """
-        self.factories, self.loop_lag, self.post, self.call_later = factories, loop_lag, post, call_later
+        self.factories = dict(factories)
+        self.loop_lag, self.post, self.call_later = loop_lag, post, call_later
+
+    def new_call(self, connection: Connection, number: int, head: RequestHead) -> Call:
+        """The stream of a request, for ``Connection``."""
+        return Call(connection, number, head, self)
 
 
 class Call(Stream):
@@ -68,7 +73,7 @@ class Call(Stream):
     __slots__ = ("_buffer", "_counted", "_deferred", "_handler", "_head", "_headers_sent", "_services")
 
     def __init__(self, connection: Connection, number: int, head: RequestHead, services: CallServices) -> None:
-        Stream.__init__(self, connection, number)  # cheaper than super()
+        self.join(connection, number)
         self._head = head
         self._services = services
         self._handler: Handler | None = None  # until it has been made, and once it has been closed

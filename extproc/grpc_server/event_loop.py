@@ -14,7 +14,6 @@ import socket
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -60,9 +59,8 @@ class Http2Engine:
         self._loop_lag = LoopLag()
         self._timers = Timers(perf_counter)
         factories = {path.encode(): factory for path, factory in services.items()}
-        self.new_stream: Callable[[Connection, int, RequestHead], Stream] = partial(
-            Call, services=CallServices(factories, self._loop_lag, self._post, self._timers.call_later)
-        )
+        shared = CallServices(factories, self._loop_lag, self._post, self._timers.call_later)
+        self.new_stream: Callable[[Connection, int, RequestHead], Stream] = shared.new_call
         """Makes the stream of a request."""
         self._contexts = None if settings.tls is None else TlsContexts(settings.tls)
         self._tick_interval = min(MAX_TICK_INTERVAL, settings.keepalive / 4)

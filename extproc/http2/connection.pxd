@@ -6,6 +6,7 @@ from extproc.http2.stream cimport Stream
 from extproc.http2.request_headers cimport RequestHead, HeaderBlockReader
 
 cdef int CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, HEADER_SIZE, MAX_FRAME_SIZE, PADDED, PRIORITY_FLAG
+cdef int RST_STREAM
 cdef int _FRAME_WORK
 cdef Py_ssize_t CREDIT_THRESHOLD, STREAM_WINDOW
 
@@ -28,7 +29,6 @@ cdef class Connection(ControlFrames):
     @cython.locals(uncredited=Py_ssize_t)
     cpdef _deliver(self, Stream stream, bytes piece, Py_ssize_t size, int flags)
 
-    cpdef _remove(self, Stream stream)
     cpdef _end(self, Stream stream)
     cpdef _on_headers(self, Py_ssize_t number, int flags, bytes payload)
 

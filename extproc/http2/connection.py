@@ -29,6 +29,7 @@ from extproc.http2.frames import (
     MAX_FRAME_SIZE,
     PADDED,
     PRIORITY_FLAG,
+    RST_STREAM,
     Http2ConnectionError,
 )
 from extproc.http2.limits import MAX_BLOCK, MAX_STREAMS
@@ -106,18 +107,15 @@ class Connection(ControlFrames):
             stream.lost()
             stream.drop_waiting()
 
-    def close_stream(self, stream: Stream) -> None:
-        """See ``ConnectionSender``."""
-        self._remove(stream)
-
     def reset_stream(self, stream: Stream, code: int) -> None:
         """See ``FlowControl``."""
-        self._remove(stream)
+        self.close_stream(stream)
         self.put(f.rst_stream(stream.number, code))
         stream.lost()
         self.charge(flood_limits.FAULT_LIMIT)
 
-    def _remove(self, stream: Stream) -> None:
+    def close_stream(self, stream: Stream) -> None:
+        """See ``ConnectionSender``."""
         number = stream.number
         del self.streams[number]
         if stream.waiting is not None:
@@ -154,6 +152,10 @@ class Connection(ControlFrames):
                 raise Http2ConnectionError(f.PROTOCOL_ERROR, "a frame amidst the pieces of a header block")
             if kind == DATA and not flags & PADDED and (stream := streams.get(number)) is not None and stream.open:
                 self._deliver(stream, raw[start:at], length, flags)
+            elif kind == HEADERS:  # the most frequent kinds are called as functions of C's
+                self._on_headers(number, flags, raw[start:at])
+            elif kind == RST_STREAM:
+                self._on_reset(number, flags, raw[start:at])
             elif (handle := handlers.get(kind)) is not None:
                 handle(self, number, flags, raw[start:at])
             else:
@@ -209,7 +211,7 @@ class Connection(ControlFrames):
             self.credit(len(payload))
 
     def _on_headers(self, number: int, flags: int, payload: bytes) -> None:
-        block = f.without_padding(payload, flags)
+        block = f.without_padding(payload, flags) if flags & PADDED else payload
         if flags & PRIORITY_FLAG:
             f.check_priority(number, block)
             block = block[5:]
@@ -274,7 +276,7 @@ class Connection(ControlFrames):
         if (stream := self.streams.get(number)) is not None:
             rapid = stream.open and (not stream.requested or stream.waiting is not None)
             stream.open = False
-            self._remove(stream)
+            self.close_stream(stream)
             stream.lost()
             if rapid:
                 self.charge(flood_limits.RESET_LIMIT)
@@ -287,9 +289,7 @@ class Connection(ControlFrames):
 
 _HANDLERS: Final[dict[int, Callable[[Connection, int, int, bytes], None]]] = {
     DATA: Connection._on_data,
-    HEADERS: Connection._on_headers,
     f.PRIORITY: Connection.on_priority,
-    f.RST_STREAM: Connection._on_reset,
     f.SETTINGS: Connection.on_settings,
     f.PUSH_PROMISE: Connection.on_push_promise,
     f.PING: Connection.on_ping,

@@ -2,7 +2,8 @@
 
 cimport cython
 
-cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_SIZE, NO_ERROR
+cdef int DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME_SIZE
+cdef dict _starts
 
 cdef class ConnectionSender:
     cdef public Py_ssize_t buffered, initial_window, queued, window, work
@@ -23,14 +24,18 @@ cdef class Stream:
     cdef public bytes _trailers
     cdef public object remaining, waiting
 
+    cpdef join(self, ConnectionSender connection, Py_ssize_t number)
     cpdef begin(self)
     cpdef data(self, bytes piece)
     cpdef ended(self)
     cpdef drained(self)
     cpdef lost(self)
 
-    @cython.locals(connection=ConnectionSender, size=Py_ssize_t, begin=bytes, room=bint)
+    @cython.locals(connection=ConnectionSender, size=Py_ssize_t, number=bytes, pieces=list, room=bint)
     cpdef send(self, bytes data, bytes head=*, bytes trailers=*)
 
     cpdef drop_waiting(self)
     cpdef flush(self)
+
+@cython.locals(key=Py_ssize_t, start=bytes)
+cdef bytes _frame_start(Py_ssize_t size, int kind, int flags)

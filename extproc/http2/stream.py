@@ -7,6 +7,7 @@ window back before it has taken the answers to what it sent.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from typing import Final
 
 from extproc.http2.frames import (
     DATA,
@@ -15,12 +16,18 @@ from extproc.http2.frames import (
     END_STREAM,
     HEADERS,
     MAX_FRAME_SIZE,
-    NO_ERROR,
+    RST_STREAM,
     frame,
     frame_head,
-    rst_stream,
 )
 from extproc.http2.memory_budget import MAX_QUEUED, MemoryBudget
+
+_RESET_START: Final = frame_head(4 << 8 | RST_STREAM, 0, 0)[:5]
+_NO_ERROR: Final = bytes(4)
+"""What stands before and behind the stream's number in a RST_STREAM."""
+_MAX_STARTS: Final = 1_000
+_starts: dict[int, bytes] = {}
+"""By their size, type and flags the first bytes of frames, of which few differ."""
 
 
 class ConnectionSender:
@@ -70,7 +77,7 @@ class ConnectionSender:
         raise NotImplementedError
 
     def close_stream(self, stream: Stream) -> None:
-        """We have ended the stream."""
+        """The stream has ended: nothing more comes or goes on it, but for frames that were under way."""
         raise NotImplementedError
 
 
@@ -91,6 +98,10 @@ class Stream:
     )
 
     def __init__(self, connection: ConnectionSender, number: int) -> None:
+        self.join(connection, number)
+
+    def join(self, connection: ConnectionSender, number: int) -> None:
+        """What ``__init__`` does, for that of subclasses: cheaper than ``super``."""
         self.connection = connection
         self.number = number
         self.window = self.connection.initial_window
@@ -127,7 +138,8 @@ class Stream:
     def send(self, data: bytes, head: bytes = b"", trailers: bytes = b"") -> None:
         """Data, after a block of headers and before one of trailers, which ends the stream. All may be empty."""
         connection, size = self.connection, len(data)
-        begin = frame_head(len(head) << 8 | HEADERS, END_HEADERS, self.number) + head if head else b""
+        number = self.number.to_bytes(4)
+        pieces = [_frame_start(len(head), HEADERS, END_HEADERS), number, head] if head else []
         room = (
             size <= MAX_FRAME_SIZE
             and size <= self.window
@@ -138,16 +150,16 @@ class Stream:
             if data:
                 self.window -= size
                 connection.window -= size
-                begin += frame_head(size << 8, 0, self.number) + data
+                pieces += (_frame_start(size, DATA, 0), number, data)
             if trailers:
-                begin += frame_head(len(trailers) << 8 | HEADERS, END_HEADERS | END_STREAM, self.number) + trailers
+                pieces += (_frame_start(len(trailers), HEADERS, END_HEADERS | END_STREAM), number, trailers)
                 if self.open:  # the client need not finish (§8.1)
-                    begin += rst_stream(self.number, NO_ERROR)
+                    pieces += (_RESET_START, number, _NO_ERROR)
                 connection.close_stream(self)
-            connection.put(begin)
+            connection.put(b"".join(pieces))
             return
         if head:
-            connection.put(begin)
+            connection.put(b"".join(pieces))
         self._trailers = trailers
         if self.waiting is None:
             self.waiting = deque((memoryview(data),))
@@ -206,3 +218,14 @@ class Stream:
             self.send(b"", b"", self._trailers)
             return False
         return True
+
+
+def _frame_start(size: int, kind: int, flags: int) -> bytes:
+    """The header of a frame, but for the stream's number at its end."""
+    key = size << 16 | kind << 8 | flags
+    start = _starts.get(key)
+    if start is None:
+        if len(_starts) >= _MAX_STARTS:
+            _starts.clear()
+        start = _starts[key] = frame_head(size << 8 | kind, flags, 0)[:5]
+    return start

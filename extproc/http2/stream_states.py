@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from extproc.http2 import frames as f
 from extproc.http2.flood_limits import FloodLimits, RateLimit
 from extproc.http2.frames import Http2ConnectionError
@@ -25,7 +27,8 @@ class StreamStates(ConnectionSender):
         """The highest that the client has opened."""
         self.window_granted = f.DEFAULT_WINDOW
         """Bytes that the client has ever let us send on the connection."""
-        self._ended: dict[int, None] = {}  # in the order in which they ended
+        self._ended: set[int] = set()
+        self._order_of_ends: deque[int] = deque()  # of the same: the first entry of a dict is found slowly
         self._floods = FloodLimits()
 
     def charge(self, limit: RateLimit, cost: int = 1) -> None:
@@ -40,10 +43,13 @@ class StreamStates(ConnectionSender):
 
     def remember_ended(self, number: int) -> None:
         """The client has ended or reset the stream."""
-        ended = self._ended
-        ended[number] = None
+        ended, order = self._ended, self._order_of_ends
+        if number in ended:
+            return
+        ended.add(number)
+        order.append(number)
         if len(ended) > MAX_ENDED:
-            del ended[next(iter(ended))]
+            ended.remove(order.popleft())
 
     def check_closed(self, number: int, flags: int) -> None:
         """For DATA or HEADERS on a stream that is not open on the client's side. Raises ``Http2ConnectionError`` unless

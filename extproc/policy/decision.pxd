@@ -1,7 +1,14 @@
 # C types of decision.py where it is compiled (setup.py).
 
 from extproc.headers cimport Headers
+from extproc.policy.sticky_key cimport sticky_key
 
-cpdef object decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*, bint stateful=*, frozenset down=*)
+cdef class Decision:
+    cdef readonly object policy, request
+    cdef readonly str architecture, cohort, endpoint, model_rewrite, pattern, pool, user, version
+
+    cpdef tuple identity(self)
+
+cpdef Decision decide(object request, Headers headers, object snapshot, bytes entropy, str body_key=*, object free_shares=*, bint stateful=*, frozenset down=*)
 cdef tuple _choose_version(object policy, object request, Headers headers, bytes sticky, bytes entropy)
 cpdef object architecture_of(object policy, object snapshot, object target)

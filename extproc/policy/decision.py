@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from zlib import crc32
 
-import msgspec
-
 from extproc import headers as names
 from extproc.bodies.grpc_message import is_grpc
 from extproc.bodies.request import InferenceRequest
@@ -45,23 +43,55 @@ MOVABLE = frozenset((STICKY, WEIGHT, DEFAULT, FAILOVER))
 """Cohorts whose version was not asked for by name."""
 
 
-class Decision(msgspec.Struct, frozen=True):
-    """Where a request goes and why. ``policy`` is None where no policy owns the model: the request passes on."""
+class Decision:
+    """Where a request goes and why; immutable. Without ``policy``, where none owns the model, the request passes on."""
 
-    request: InferenceRequest
-    policy: Policy | None = None
-    pattern: str = ""
-    """The pattern of the policy that the model matched."""
-    version: str = ""
-    cohort: str = ""
-    pool: str = ""
-    architecture: str = ""
-    model_rewrite: str = ""
-    """Model name for the body sent upstream; empty: as the client wrote it."""
-    endpoint: str = ""
-    """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
-    user: str = ""
-    """Of a rollout's requests whose version the sticky key chose: one of ``USERS`` words for the key, not the key."""
+    __slots__ = (
+        *("architecture", "cohort", "endpoint", "model_rewrite", "pattern", "policy", "pool", "request", "user"),
+        "version",
+    )
+
+    def __init__(
+        self,
+        request: InferenceRequest,
+        policy: Policy | None = None,
+        pattern: str = "",
+        version: str = "",
+        cohort: str = "",
+        pool: str = "",
+        architecture: str = "",
+        model_rewrite: str = "",
+        endpoint: str = "",
+        user: str = "",
+    ) -> None:
+        self.request, self.policy = request, policy
+        self.pattern = pattern
+        """The pattern of the policy that the model matched."""
+        self.version, self.cohort, self.pool, self.architecture = version, cohort, pool, architecture
+        self.model_rewrite = model_rewrite
+        """Model name for the body sent upstream; empty: as the client wrote it."""
+        self.endpoint = endpoint
+        """The server (``host:port``) that keeps what the request makes or asks for; empty: any of the target."""
+        self.user = user
+        """Of a rollout's requests whose version the sticky key chose: one of ``USERS`` words for it, not the key."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Decision) and self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def __repr__(self) -> str:
+        return f"Decision{self._fields()!r}"
+
+    def at(self, pool: str, architecture: str) -> Decision:
+        """The decision for another pool."""
+        head, tail = (self.request, self.policy, self.pattern, self.version, self.cohort), (self.endpoint, self.user)
+        return Decision(*head, pool, architecture, self.model_rewrite, *tail)
+
+    def _fields(self) -> tuple[object, ...]:
+        head = self.request, self.policy, self.pattern, self.version, self.cohort, self.pool, self.architecture
+        return (*head, self.model_rewrite, self.endpoint, self.user)
 
     def identity(self) -> tuple[str, ...]:
         """All that the headers and the metadata are made of; decisions with equal ones can share their mutation.
@@ -203,7 +233,7 @@ def _choose_version(
     if len(policy.answering) == 1:
         return policy.answering[0], DEFAULT
     if sticky is not None:
-        return policy.version_hash.choose(sticky), STICKY
+        return policy.version_hash.choose_again(sticky), STICKY
     if policy.sticky and policy.default:
         return policy.by_name[policy.default], DEFAULT
     return policy.version_hash.choose(entropy), WEIGHT

@@ -122,8 +122,7 @@ def _fallback(policy: Policy, key: bytes, snapshot: Snapshot) -> tuple[Policy, s
 
 def _at(decision: Decision, policy: Policy, target: Target, snapshot: Snapshot) -> Decision:
     """The decision with another target of its version."""
-    architecture = architecture_of(policy, snapshot, target)
-    return msgspec.structs.replace(decision, pool=target.pool, architecture=architecture)
+    return decision.at(target.pool, architecture_of(policy, snapshot, target))
 
 
 def _fallen_back(decision: Decision, policy: Policy, target: Target, snapshot: Snapshot) -> Decision:

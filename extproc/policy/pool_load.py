@@ -82,14 +82,17 @@ class PoolLoads:
         if not self._reports:
             return NO_REPORTS
         if self._stale or now >= self._expires_at:
-            self._stale = False
-            free = [(pool, numbers["free"]) for pool, numbers in list(self._reports.items()) if "free" in numbers]
-            fresh = {pool: report for pool, report in free if now - report[1] < MAX_AGE}
-            self._expires_at = min((reported_at for _, reported_at in fresh.values()), default=now) + MAX_AGE
-            shares = {pool: free_share for pool, (free_share, _) in fresh.items()}
-            self._current = MappingProxyType(shares) if shares else NO_REPORTS
-            self._forget(now)
+            self._renew(now)
         return self._current
+
+    def _renew(self, now: float) -> None:
+        self._stale = False
+        free = [(pool, numbers["free"]) for pool, numbers in list(self._reports.items()) if "free" in numbers]
+        fresh = {pool: report for pool, report in free if now - report[1] < MAX_AGE}
+        self._expires_at = min((reported_at for _, reported_at in fresh.values()), default=now) + MAX_AGE
+        shares = {pool: free_share for pool, (free_share, _) in fresh.items()}
+        self._current = MappingProxyType(shares) if shares else NO_REPORTS
+        self._forget(now)
 
     def numbers(self, now: float) -> dict[str, dict[str, float]]:
         """By pool what its servers say on the average, by name (``ServerLoad.numbers``), and within ``MAX_AGE``."""

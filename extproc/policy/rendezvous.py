@@ -19,12 +19,14 @@ LAST = 1e-200
 """A factor on a weight by which an entry is chosen only where there is no other."""
 _DRAWS = float(1 << 53)
 """How many numbers can be drawn."""
+MAX_KNOWN, MAX_KNOWN_KEY = 4_096, 64
+"""Keys whose values are remembered, and bytes of such a key."""
 
 
 class RendezvousHash(Generic[T]):
-    """Weighted entries under a common salt. Immutable."""
+    """Weighted entries under a common salt. Immutable, but for what it remembers."""
 
-    __slots__ = ("_entries", "_only")
+    __slots__ = ("_entries", "_known", "_only")
 
     def __init__(self, salt: str, entries: Sequence[tuple[str, float, T]]) -> None:
         """``entries``: (name, weight, value); an entry of weight 0 is never chosen.
@@ -33,10 +35,22 @@ class RendezvousHash(Generic[T]):
         """
         weighted = [(name, weight, value) for name, weight, value in entries if weight > 0]
         self._only = weighted[0][2] if len(weighted) == 1 else None
+        self._known: dict[bytes, T | None] = {}
         self._entries = tuple(
             (hashlib.blake2b(f"{salt}\0{name}\0".encode(), digest_size=8), weight, value)
             for name, weight, value in weighted
         )
+
+    def choose_again(self, key: bytes) -> T | None:
+        """What ``choose`` gives, remembered: for keys that come again, as those of users do, and random ones do not."""
+        known = self._known.get(key)
+        if known is None:
+            known = self.choose(key)
+            if len(key) <= MAX_KNOWN_KEY:
+                if len(self._known) >= MAX_KNOWN:
+                    self._known.clear()
+                self._known[key] = known
+        return known
 
     def choose(self, key: bytes, scale: Callable[[T], float] | None = None) -> T | None:
         """The value that ``key`` belongs to; None where no entry has a weight.

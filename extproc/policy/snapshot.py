@@ -15,7 +15,7 @@ from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
 from extproc.policy.locality import by_distance, choose_nearest, hash_of
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
-from extproc.policy.picking import Picking
+from extproc.policy.picking import PREFIX, Picking
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import LAST, RendezvousHash
 from extproc.policy.retry_budget import RetryBudget
@@ -182,9 +182,9 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return max((p.body_limit for p in self.policies), default=DEFAULT_BODY_LIMIT)
 
     @cached_property
-    def reads_sticky_keys(self) -> bool:
-        """Whether a policy has its sticky key in the body, which is then read even if the path names the model."""
-        return any(p.sticky and p.sticky.body for p in self.policies)
+    def reads_bodies(self) -> bool:
+        """Whether a policy needs a sticky key or a prompt from bodies, which are read even if paths name the models."""
+        return any((p.sticky and p.sticky.body) or (p.picking and p.picking.by == PREFIX) for p in self.policies)
 
     @cached_property
     def path_prefixes(self) -> tuple[str, ...]:

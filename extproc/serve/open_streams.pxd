@@ -9,3 +9,4 @@ cdef class OpenStreams:
     cpdef open(self, object stream)
     cpdef watch(self, object stream)
     cpdef wait(self, object stream, Py_ssize_t size)
+    cpdef close(self, object stream, bint watching=*)

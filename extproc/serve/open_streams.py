@@ -86,7 +86,7 @@ class OpenStreams:
         while self._held_bytes > self._max_held_bytes and len(waiting) > 1:
             self._evict_oldest()
 
-    def close(self, stream: EndableStream, *, watching: bool = False) -> None:
+    def close(self, stream: EndableStream, watching: bool = False) -> None:
         """``stream`` has ended or is about to. ``watching``: ``watch`` was called for it."""
         self._metrics.streams -= 1
         if self._silent:

@@ -108,8 +108,15 @@ class ProcessHandler:
                     self._observing = ObserveStream(self._snapshot, accounted=ACCOUNTED in self._sender.metadata)
                 else:
                     free = self._loads.free_shares(started)
-                    state = free, self._shares, self._loads.down, self._breakers, self._picks
-                    self._routing = RouteStream(self._snapshot, _random_bytes(), *state)
+                    self._routing = RouteStream(
+                        self._snapshot,
+                        _random_bytes(),
+                        free,
+                        self._shares,
+                        self._loads.down,
+                        self._breakers,
+                        self._picks,
+                    )
             actions = self._actions(event, started)
             if self._breakers is not None and self._observing is not None:
                 self._follow(self._breakers, self._observing, event, started)
@@ -136,7 +143,7 @@ class ProcessHandler:
     def close(self) -> None:
         """The stream has ended."""
         if self._ended is None:
-            self._streams.close(self, watching=self._observing is not None)
+            self._streams.close(self, self._observing is not None)
         now = perf_counter()
         if self.done:
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extproc.grpc_server.call import Call, CallServices
+from extproc.grpc_server.call import CallServices
 from extproc.grpc_server.contract import Handler, LoopLag, Sender
 from extproc.grpc_server.status import Abort, StatusCode
 from extproc.http2 import frames as f
@@ -59,7 +59,7 @@ class Served:
     def __init__(self, budget: MemoryBudget | None = None) -> None:
         self.handlers: list[Noted] = []
         self.service = service = CallServices({PATH.encode(): self._handler}, LoopLag(), _ignore, _ignore)
-        self.connection = Connection(lambda connection, number, head: Call(connection, number, head, service), budget)
+        self.connection = Connection(service.new_call, budget)
 
     def _handler(self, send: Sender) -> Handler:
         handler = Noted(send)

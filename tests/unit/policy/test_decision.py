@@ -356,3 +356,14 @@ def test_a_session_goes_where_it_is_whatever_it_names(model: str, pattern: str, 
     found = follow(InferenceRequest("mcp", "session", model), Place(target, "10.0.0.2:8000"), snapshot)
     assert (found.policy, found.version, found.cohort) == (snapshot.policies[0], "v2", "session")
     assert (found.pattern, found.model_rewrite, found.endpoint) == (pattern, rewrite, "10.0.0.2:8000")
+
+
+def test_a_decision_at_another_pool_is_the_same_otherwise() -> None:
+    asked = InferenceRequest("openai", "chat.completions", "m")
+    made = Decision(asked, None, "p", "v", "c", "west", "a", "r", "e", "u")
+    moved = made.at("east", "b")
+    assert moved == Decision(made.request, None, "p", "v", "c", "east", "b", "r", "e", "u")
+    assert moved != made
+    assert moved.at("west", "a") == made
+    assert {made, moved, moved.at("west", "a")} == {made, moved}
+    assert "'east', 'b'" in repr(moved)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.policy.rendezvous import RendezvousHash
+from extproc.policy.rendezvous import MAX_KNOWN, MAX_KNOWN_KEY, RendezvousHash
 
 KEYS = [f"user-{n}".encode() for n in range(20_000)]
 
@@ -127,3 +127,19 @@ def test_a_scale_moves_shares_for_this_time_only() -> None:
     assert scaled.count("a") / len(keys) == pytest.approx(0.2, abs=0.03)
     assert all(now == "b" or then == "a" for then, now in zip(before, scaled, strict=True)), "keys only leave a"
     assert [rendezvous.choose(key) for key in keys] == before
+
+
+def test_what_is_remembered_is_what_would_be_chosen() -> None:
+    remembering = canary(70, 30)
+    twice = [*KEYS[:3_000], *KEYS[:3_000]]
+    assert [remembering.choose_again(key) for key in twice] == [canary(70, 30).choose(key) for key in twice]
+
+
+def test_few_and_short_keys_are_remembered() -> None:
+    remembering = canary(70, 30)
+    long = b"k" * (MAX_KNOWN_KEY + 1)
+    assert remembering.choose_again(long) == remembering.choose_again(long) == remembering.choose(long)
+    assert remembering._known == {}
+    for key in KEYS[: MAX_KNOWN + 1]:
+        remembering.choose_again(key)
+    assert len(remembering._known) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from extproc.policy.custom_metric import CustomMetric, Source
 from extproc.policy.gpu import Requirement, describe
+from extproc.policy.picking import LEAST_LOADED, PREFIX, Picking
 from extproc.policy.snapshot import (
     DEFAULT_BODY_LIMIT,
     GpuPool,
@@ -219,10 +220,11 @@ def test_mirrors_answer_nobody() -> None:
     assert {v.name for v in (policy.version_hash.choose(str(n).encode()) for n in range(50)) if v} == {"v1"}
 
 
-def test_sticky_keys_are_read_where_a_policy_has_them_in_the_body() -> None:
+def test_bodies_are_read_where_a_policy_needs_a_sticky_key_or_a_prompt_from_them() -> None:
     of_body, of_header = Policy("a", sticky=Sticky(body=("user",))), Policy("b", sticky=Sticky(header="x-user"))
-    assert Snapshot((of_header, of_body)).reads_sticky_keys
-    assert not Snapshot((of_header, Policy("c"))).reads_sticky_keys
+    assert Snapshot((of_header, of_body)).reads_bodies
+    assert Snapshot((of_header, Policy("c", picking=Picking(by=PREFIX)))).reads_bodies
+    assert not Snapshot((of_header, Policy("c", picking=Picking(by=LEAST_LOADED)))).reads_bodies
 
 
 def test_prefixes_of_all_policies_the_longest_first() -> None:
