@@ -152,6 +152,8 @@ class RequestAccount(msgspec.Struct, frozen=True):
     """False where the answer was not drawn to be read to its end (``exchange.sampling``)."""
     user: str = ""
     """As ``Observed.user``."""
+    served: str = ""
+    """The server, of a request whose endpoint was picked; empty where there was none."""
 
 
 FAILURES = (
