@@ -127,11 +127,17 @@ def simulate(behaviour: Behaviour, seed: int, rate: float = 100.0, plan: Rollout
     return Outcome(state.phase, highest, now, answered / total)
 
 
-def row(name: str, outcomes: list[Outcome]) -> str:
+HEAD = """\
+| v2 | promoted | rolled back | at the first step | time, median and p95 | v2's answers, median and most |
+|---|---|---|---|---|---|"""
+"""Of the table."""
+
+
+def row(name: str, outcomes: list[Outcome], plan: RolloutPlan = PLAN) -> str:
     """A row of the table."""
     number = len(outcomes)
     phases = Counter(outcome.phase for outcome in outcomes)
-    at_first = sum(outcome.phase == FAILED and outcome.percent == PLAN.steps[0] for outcome in outcomes)
+    at_first = sum(outcome.phase == FAILED and outcome.percent == plan.steps[0] for outcome in outcomes)
     share = sorted(outcome.answered for outcome in outcomes)
     seconds = sorted(outcome.seconds for outcome in outcomes)
     cells = (
@@ -150,8 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rollouts", type=int, default=200, help="of each behaviour (%(default)s)")
     arguments = parser.parse_args()
-    print("| v2 | promoted | rolled back | at the first step | time, median and p95 | v2's answers, median and most |")
-    print("|---|---|---|---|---|---|")
+    print(HEAD)
     for name, behaviour in BEHAVIOURS.items():
         print(row(name, [simulate(behaviour, seed) for seed in range(arguments.rollouts)]), flush=True)
 
