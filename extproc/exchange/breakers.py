@@ -70,6 +70,8 @@ class Breakers:
         if policy.picking is None or policy.breaker is None:
             return None
         if name not in self._present:
+            if not _is_target(self._snapshot, name):  # gone, or as whoever reaches us writes it
+                return None
             self._present[name] = self._of_endpoints(name)
         return self._present[name]
 
@@ -183,8 +185,8 @@ class Breakers:
     def _of_endpoints(self, name: Name) -> EndpointBreakers | None:
         """By the policies in force: None where they pick none of the target's endpoints."""
         policy = self._snapshot.by_name.get(name[0])
-        target = next((one for one in self._snapshot.targets.get(name[:2], ()) if one.pool == name[2]), None)
-        if policy is None or policy.picking is None or policy.breaker is None or target is None:
+        target = next(one for one in self._snapshot.targets[name[:2]] if one.pool == name[2])
+        if policy is None or policy.picking is None or policy.breaker is None:
             return None
         addresses = tuple(dict.fromkeys((*target.present(grpc=False), *target.present(grpc=True))))
         if not addresses or not all(is_address(endpoint) for endpoint in addresses):

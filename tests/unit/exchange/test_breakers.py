@@ -204,3 +204,10 @@ def test_endpoints_that_are_names_have_none(all_breakers: Breakers) -> None:
     all_breakers.wanted(Snapshot((named,)))
     assert all_breakers.endpoints(named, NAMED) is None
     assert all_breakers.begin(Snapshot((named,)), METADATA, Headers(), 1.0) is not None
+
+
+def test_names_that_a_stranger_makes_up_are_not_kept(of_endpoints: Breakers) -> None:
+    for number in range(9):
+        made_up = METADATA | {"version": f"v{number}", "gpu_pool": "none of ours"}
+        assert of_endpoints.begin(PICKED, made_up, picked(A), 1.0) is None
+    assert of_endpoints.describe(PICKED) == {}
