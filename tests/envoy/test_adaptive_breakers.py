@@ -208,3 +208,34 @@ def test_of_picked_servers_the_bad_ones_are_left_out_and_come_back(
     for thread in threads:
         thread.join()
     until(lambda: started.breakers.describe(started.snapshot)["chat", "v1", ""][1] == 0)
+
+
+def test_a_request_counts_at_the_server_that_answers_it(servers: Servers, processor: Start, gateway: Start) -> None:
+    """The one that was picked can't be reached, and Envoy goes on to the next one."""
+    (living,), dead = servers("living"), "127.0.0.1:1"
+    release = threading.Event()
+
+    def answer(request: Handler) -> None:
+        request.send_response(200)
+        request.send_header("content-type", "text/event-stream")
+        request.end_headers()
+        request.wfile.flush()
+        release.wait(30)
+        request.close_connection = True
+
+    living.then = answer
+    version = Version("v1", 1, (dead, living.address))
+    picking = Picking("least-loaded")
+    policy = Policy("chat", models=("chat",), versions=(version,), breaker=CircuitBreaker(), picking=picking)
+    started: Processor = processor(Snapshot((policy,)))
+    started.board.waiting = {dead: 0, living.address: 1}
+    envoy: Gateway = gateway(started.snapshot, started.address, message_timeout=20)
+    with asking(envoy, 1, model="chat") as answers:
+        until(lambda: in_flight(started).get(("chat", "v1", "")) == 1)
+        endpoints = started.breakers.endpoints(policy, ("chat", "v1", ""))
+        assert endpoints is not None
+        found = [endpoints.of(address) for address in (dead, living.address)]
+        until(lambda: [one.in_flight for one in found if one is not None] == [0, 1])
+        release.set()
+    assert answers[0].status == 200
+    until(lambda: in_flight(started) == {("chat", "v1", ""): 0})
