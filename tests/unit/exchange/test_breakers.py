@@ -122,6 +122,9 @@ def test_workers_share_the_bounds() -> None:
     one = Breakers(lambda: 1.0, processes=2)
     one.begin(SNAPSHOT, METADATA, Headers(), 1.0)
     assert one.describe(SNAPSHOT)[NAMED][0] == 1
+    one.wanted(PICKED)
+    one.begin(PICKED, METADATA, picked(A), 1.0)
+    assert one.describe(PICKED)[NAMED][0] == 2  # of two endpoints
 
 
 def test_idle_ones_of_old_are_forgotten(all_breakers: Breakers, monkeypatch: pytest.MonkeyPatch) -> None:
