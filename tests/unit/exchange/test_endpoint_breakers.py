@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from extproc.exchange import endpoint_breakers as module
 from extproc.exchange.endpoint_breakers import EndpointBreaker, EndpointBreakers
 from extproc.policy.breaker import EJECTED, EJECTION, PROBES
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
+from tests.unit.exchange.picked_servers import PickedServers
+from tests.unit.policy.simulated_server import p95
 
 A, B, C = ADDRESSES = ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
 LATER = 10 * module.LOOK_INTERVAL
@@ -83,6 +87,27 @@ def test_who_becomes_ten_times_as_slow_is_left_out() -> None:
 def target_letters(target: Target) -> str:
     """The last digits of the addresses that a pick may take."""
     return "".join({"A": "1", "B": "2", "C": "3"}[letter] for letter in target.takes())
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("loses_places", [False, True])
+def test_one_of_three_at_a_tenth_of_its_strength_makes_nobody_wait(in_turn: bool, loses_places: bool) -> None:
+    """It has a tenth of its places, or takes ten times as long for everything; for 90 s."""
+    found = PickedServers(3, places=30, in_turn=in_turn, seed=1)
+    usual = p95([*chain.from_iterable(found.run(60, 45))][500:])
+    weak = found.servers[1]
+    if loses_places:
+        weak.places = 3
+    else:
+        weak.first, weak.length = 1.0, 10.0
+    answers = found.run(150, 45)
+    assert p95([*chain.from_iterable(answers)]) <= 1.5 * usual
+    assert len(answers[1]) <= 0.03 * sum(map(len, answers))
+    assert found.refused <= 0.03 * sum(map(len, answers))
+    weak.places, weak.first, weak.length = 30, 0.1, 1.0
+    found.run(180, 45)
+    assert found.breakers.ejected() == ()
+    assert min(len(of_one) for of_one in found.run(210, 45)) >= 0.15 * 30 * 45
 
 
 def test_what_was_sent_counts_before_it_is_seen_and_no_longer(target: Target) -> None:
