@@ -43,6 +43,8 @@ would be those of the machine that all of it shares.
 """
 GAP = 0.1
 """Of the time between two tokens, so that not too many answers are open at a time."""
+SIMULATED = 40
+"""Rollouts of each row that are simulated."""
 PATIENCE = 1500.0
 """Seconds after which a rollout is left as it is."""
 POLICY = """\
@@ -212,8 +214,8 @@ def main() -> None:
     print(HEAD)
     for name, outcomes in found.items():
         print(row(f"{name}, {len(outcomes)} real", outcomes, LIVE_PLAN))
-        drawn = [simulate(BEHAVIOURS[name], seed, options.rate, LIVE_PLAN) for seed in range(200)]
-        print(row(f"{name}, 200 simulated", drawn, LIVE_PLAN), flush=True)
+        drawn = [simulate(BEHAVIOURS[name], seed, options.rate, LIVE_PLAN, keys=True) for seed in range(SIMULATED)]
+        print(row(f"{name}, {SIMULATED} simulated", drawn, LIVE_PLAN), flush=True)
 
 
 if __name__ == "__main__":
