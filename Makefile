@@ -60,9 +60,11 @@ test-rolling: $(VENV)/dev  ## twenty rolling restarts of two workers under load:
 test-overload: $(VENV)/dev  ## answers of 200 MB and 200 streams past an observer that can't keep up
 	@EXTPROC_TEST_MEGABYTES=200 EXTPROC_TEST_STREAMS=200 $(BIN)/python -m pytest tests/envoy/test_observer.py -s
 
-test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every state, and the table of docs/rollouts.md: an hour
+test-rollouts: $(VENV)/dev  ## rollouts by the dozen, drivers killed in every state, forty real ones at once, and the tables of docs/rollouts.md: two hours
 	@EXTPROC_TEST_ROLLOUTS=20 $(BIN)/python -m pytest tests/envoy/test_rollouts.py tests/unit/serve/test_rollout_driver.py tests/benchmarks/test_rollout_simulation.py --timeout 1200
 	@$(BIN)/python -m benchmarks.rollouts
+	@$(BIN)/python -m benchmarks.rollouts_by_user
+	@$(BIN)/python -m benchmarks.live_rollouts
 
 test-pipeline: $(VENV)/dev  ## the pipeline's demo, its traces on the page, and every query of its dashboard in a real Prometheus: a minute
 	@EXTPROC_TEST_PIPELINE=1 $(BIN)/python -m pytest tests/demo/test_pipeline_with_envoy.py tests/page/test_traces_on_page.py tests/prometheus/test_stages_scraped.py tests/unit/demo/pipeline

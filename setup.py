@@ -43,6 +43,7 @@ COMPILED = (
     *(
         "exchange.body_mode",
         "exchange.breakers",
+        "exchange.endpoint_breakers",
         "exchange.observe",
         "exchange.picks",
         "exchange.place",

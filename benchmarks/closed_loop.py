@@ -119,7 +119,7 @@ def _both(**fields: Any) -> tuple[Callable[[], object], Callable[[], object]]:
     answers = [answer(request) for request in chats]
     for messages in answers:
         send(messages)
-    states = {state for _, _, state in breakers.describe(view).values()}
+    states = {state for _, _, state, _ in breakers.describe(view).values()}
     assert states == ({CLOSED} if view.policies[0].breaker else set())
     (found,) = decode_report(measured.report()).processes
     counted = sum(counts.requests for versions in found.policies.values() for counts in versions.values())
@@ -144,7 +144,7 @@ def _calls(breakers: Any, end: Callable[..., None]) -> Callable[[], object]:
     def run() -> None:
         breakers.admit(decision, asked, view, down, False)
         now = perf_counter()
-        begun = breakers.begin(view, metadata, now)
+        begun = breakers.begin(view, metadata, asked[0], now)
         assert begun is not None
         breaker, one = begun
         breaker.first_token(one, _FIRST, now)
@@ -161,7 +161,7 @@ class _Nobody:
     def admit(self, decision: Decision, _asked: object, _snapshot: object, _down: object, _stays: bool) -> object:
         return decision, ()
 
-    def begin(self, _snapshot: object, _metadata: object, _now: float) -> tuple[_Nobody, _Nobody]:
+    def begin(self, _snapshot: object, _metadata: object, _headers: object, _now: float) -> tuple[_Nobody, _Nobody]:
         return self, self
 
     def first_token(self, _one: object, _seconds: float, _now: float) -> None:

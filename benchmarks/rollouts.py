@@ -14,6 +14,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
+from extproc.policy.decision import USERS
 from extproc.policy.rollout_plan import (
     COMPLETED,
     ERRORS,
@@ -25,7 +26,7 @@ from extproc.policy.rollout_plan import (
     RolloutPlan,
 )
 from extproc.policy.snapshot import Policy, Version
-from extproc.rollout.evidence import GROWTH, ZERO, StepEvidence, VersionEvidence
+from extproc.rollout.evidence import GROWTH, ZERO, StepEvidence, VersionEvidence, upper_bound
 from extproc.rollout.guards import judge
 from extproc.rollout.steps import advance, begin
 
@@ -104,8 +105,30 @@ def draw(behaviour: Behaviour, requests: int, random: np.random.Generator) -> Ve
     return found
 
 
-def simulate(behaviour: Behaviour, seed: int, rate: float = 100.0, plan: RolloutPlan = PLAN) -> Outcome:
-    """One rollout with ``rate`` requests a second, until it ends or ``looks`` looks have been made."""
+def told_apart(counted: VersionEvidence, random: np.random.Generator) -> VersionEvidence:
+    """The same where each request is another user's, and has a key."""
+    found = VersionEvidence(counted.requests, 0, counted.answers)
+    for _ in range(counted.failures):
+        found.fail(_word(random))
+    for _ in range(counted.answer_failures):
+        found.fail_in_answer(_word(random))
+    for metric, values in counted.values.items():
+        for number, count in values.items():
+            for _ in range(count):
+                found.note(metric, upper_bound(number), _word(random))
+    return found
+
+
+def _word(random: np.random.Generator) -> str:
+    return f"{random.integers(USERS):02x}"
+
+
+def simulate(
+    behaviour: Behaviour, seed: int, rate: float = 100.0, plan: RolloutPlan = PLAN, *, keys: bool = False
+) -> Outcome:
+    """One rollout with ``rate`` requests a second, until it ends or ``looks`` looks have been made. ``keys``: each
+    request has the key of another user.
+    """
     random = np.random.default_rng(seed)
     policy = Policy("chat", versions=(Version("v1"), Version("v2", weight=0)), rollout=plan)
     now, answered, total, highest = 0.0, 0, 0, 0
@@ -119,7 +142,8 @@ def simulate(behaviour: Behaviour, seed: int, rate: float = 100.0, plan: Rollout
         answered, total = answered + new, total + requests
         step.measured += LOOK_SECONDS
         for version, how, number in (("v1", Behaviour(), requests - new), ("v2", behaviour, new)):
-            step.versions.setdefault(version, VersionEvidence()).add(draw(how, number, random))
+            drawn = draw(how, number, random)
+            step.versions.setdefault(version, VersionEvidence()).add(told_apart(drawn, random) if keys else drawn)
         before = state.since
         state = advance(state, plan, judge(step, plan, state.percent, {}, now), step.measured, now)
         if state.since != before:
@@ -127,11 +151,17 @@ def simulate(behaviour: Behaviour, seed: int, rate: float = 100.0, plan: Rollout
     return Outcome(state.phase, highest, now, answered / total)
 
 
-def row(name: str, outcomes: list[Outcome]) -> str:
+HEAD = """\
+| v2 | promoted | rolled back | at the first step | time, median and p95 | v2's answers, median and most |
+|---|---|---|---|---|---|"""
+"""Of the table."""
+
+
+def row(name: str, outcomes: list[Outcome], plan: RolloutPlan = PLAN) -> str:
     """A row of the table."""
     number = len(outcomes)
     phases = Counter(outcome.phase for outcome in outcomes)
-    at_first = sum(outcome.phase == FAILED and outcome.percent == PLAN.steps[0] for outcome in outcomes)
+    at_first = sum(outcome.phase == FAILED and outcome.percent == plan.steps[0] for outcome in outcomes)
     share = sorted(outcome.answered for outcome in outcomes)
     seconds = sorted(outcome.seconds for outcome in outcomes)
     cells = (
@@ -150,8 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rollouts", type=int, default=200, help="of each behaviour (%(default)s)")
     arguments = parser.parse_args()
-    print("| v2 | promoted | rolled back | at the first step | time, median and p95 | v2's answers, median and most |")
-    print("|---|---|---|---|---|---|")
+    print(HEAD)
     for name, behaviour in BEHAVIOURS.items():
         print(row(name, [simulate(behaviour, seed) for seed in range(arguments.rollouts)]), flush=True)
 

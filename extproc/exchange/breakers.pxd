@@ -2,18 +2,26 @@
 
 cimport cython
 
+from extproc.exchange.endpoint_breakers cimport EndpointBreaker, EndpointBreakers
 from extproc.policy.breaker cimport Breaker, InFlight
 
 cdef class Breakers:
     cdef object _clock, _snapshot
     cdef Py_ssize_t _processes
-    cdef dict _breakers
+    cdef dict _breakers, _endpoints, _present
     cdef bint _wanted
 
-    @cython.locals(now=double, breaker=Breaker)
+    cpdef EndpointBreakers endpoints(self, object policy, tuple name)
+    @cython.locals(now=double, name=tuple)
     cpdef tuple admit(self, object decision, tuple asked, object snapshot, object down, bint stays)
-    @cython.locals(policies=dict, share=double, name=tuple, known=tuple, breaker=Breaker)
-    cpdef tuple begin(self, object snapshot, object metadata, double now)
+    @cython.locals(policies=dict, share=double, name=tuple, known=tuple, breaker=Breaker, endpoints=EndpointBreakers,
+                   endpoint=EndpointBreaker, one=InFlight)
+    cpdef tuple begin(self, object snapshot, object metadata, object headers, double now)
+    @cython.locals(other=EndpointBreaker, waits=bint)
+    cpdef tuple served(self, Breaker breaker, InFlight one, str endpoint, double now)
+    @cython.locals(endpoints=EndpointBreakers)
+    cdef _busy(self, object policy, tuple name, double now)
+    cdef _admitted(self, object policy, tuple name, double now)
     @cython.locals(found=tuple, breaker=Breaker)
     cdef Breaker _of(self, object policy, tuple name)
 

@@ -1,4 +1,5 @@
-"""The circuit breakers of one process: a breaker for each version on each GPU pool, and what its requests tell it.
+"""The circuit breakers of one process: a breaker for each version on each GPU pool or, where endpoints are picked, for
+each of its endpoints, and what their requests tell them.
 
 In flight is what this process observes: the stream of ``aimesh.observe`` opens when the request goes to a server, and
 ends with it, however that ends, so that nothing is counted for ever. An answer of a sample counts for those that it
@@ -12,16 +13,17 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from extproc.bodies.grpc_message import is_grpc
+from extproc.exchange.endpoint_breakers import EndpointBreaker, EndpointBreakers
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.exchange.sampling import OBSERVE, STREAMED, share_told
-from extproc.headers import Headers
-from extproc.policy.breaker import CLOSED, Breaker, InFlight
+from extproc.headers import DESTINATION_ENDPOINT, Headers
+from extproc.policy.breaker import CLOSED, EJECTED, Breaker, InFlight
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
 from extproc.policy.decision import Decision
 from extproc.policy.diversion import Diverted, with_room
 from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
 from extproc.policy.sticky_key import sticky_key
-from extproc.policy.target import Target
+from extproc.policy.target import Target, is_address
 
 Name: TypeAlias = tuple[str, str, str]
 """Policy, version and GPU pool of a target."""
@@ -38,20 +40,40 @@ class Breakers:
         self._processes = processes
         self._breakers: dict[Name, tuple[Policy, Breaker]] = {}
         self._snapshot, self._wanted = Snapshot(), False
+        self._endpoints: dict[Name, EndpointBreakers] = {}
+        """Of targets whose endpoints are picked, across reloads."""
+        self._present: dict[Name, EndpointBreakers | None] = {}
+        """Of those, and of other targets None, by the policies in force: as far as they were asked for."""
 
     def wanted(self, snapshot: Snapshot) -> bool:
         """Whether a policy of the snapshot has a circuit breaker."""
         if snapshot is not self._snapshot:
             self._snapshot, self._wanted = snapshot, any(policy.breaker for policy in snapshot.policies)
+            self._endpoints = {name: found for name, found in self._endpoints.items() if _is_target(snapshot, name)}
+            self._present = {}
         return self._wanted
 
     def busy(self, policy: Policy, target: Target) -> Busy | None:
         """As ``policy.diversion.Limits`` says."""
-        return self._of(policy, (target.policy, target.version, target.pool)).busy(self._clock())
+        return self._busy(policy, (target.policy, target.version, target.pool), self._clock())
 
     def within(self, policy: Policy, target: Target) -> bool:
         """As ``policy.diversion.Limits`` says."""
-        return self._of(policy, (target.policy, target.version, target.pool)).within_limit(self._clock())
+        name = target.policy, target.version, target.pool
+        endpoints = self.endpoints(policy, name)
+        return (self._of(policy, name) if endpoints is None else endpoints).within_limit(self._clock())
+
+    def endpoints(self, policy: Policy, name: Name) -> EndpointBreakers | None:
+        """Those of the target's endpoints; None where they are not picked, or the policy has no breaker. The pick tells
+        them where a request goes.
+        """
+        if policy.picking is None or policy.breaker is None:
+            return None
+        if name not in self._present:
+            if not _is_target(self._snapshot, name):  # gone, or as whoever reaches us writes it
+                return None
+            self._present[name] = self._of_endpoints(name)
+        return self._present[name]
 
     def admit(
         self,
@@ -68,19 +90,21 @@ class Breakers:
         if policy is None or policy.breaker is None:
             return decision, ()
         now = self._clock()
-        breaker = self._of(policy, _name(decision, policy))
-        if stays or breaker.busy(now) is None:
-            breaker.admit(now)
+        name = _name(decision, policy)
+        if stays or self._busy(policy, name, now) is None:
+            self._admitted(policy, name, now)
             return decision, ()
         headers, body_key, entropy = asked
         key = sticky_key(policy, headers, body_key) or entropy
         decision, note = with_room(decision, policy, key, snapshot, down, self, grpc=is_grpc(headers))
         policy = decision.policy
         if policy is not None and policy.breaker is not None:
-            self._of(policy, _name(decision, policy)).admit(now)
+            self._admitted(policy, _name(decision, policy), now)
         return decision, () if note is None else (note,)
 
-    def begin(self, snapshot: Snapshot, metadata: Mapping[str, str], now: float) -> tuple[Breaker, InFlight] | None:
+    def begin(
+        self, snapshot: Snapshot, metadata: Mapping[str, str], headers: Headers, now: float
+    ) -> tuple[Breaker, InFlight] | None:
         """A request goes to its server. None where no breaker is to know of it."""
         policies = snapshot.by_name
         policy = policies.get(metadata.get("policy", ""))
@@ -91,7 +115,13 @@ class Breakers:
             return None
         name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         known = self._breakers.get(name)
-        if known is not None and known[0] is policy:
+        endpoints = None if policy.picking is None else self.endpoints(policy, name)
+        if endpoints is not None:
+            endpoint = endpoints.of(headers.text(DESTINATION_ENDPOINT).partition(",")[0])
+            if endpoint is None:
+                return None
+            breaker: Breaker = endpoint
+        elif known is not None and known[0] is policy:
             breaker = known[1]
         elif _is_target(snapshot, name):
             breaker = self._of(policy, name)
@@ -99,6 +129,19 @@ class Breakers:
             return None
         one = breaker.begin_stream(now, 1 / share) if STREAMED in metadata else breaker.begin(now, 1 / share)
         return breaker, one
+
+    def served(self, breaker: Breaker, one: InFlight, endpoint: str, now: float) -> tuple[Breaker, InFlight] | None:
+        """The endpoint answers a request: another one than was picked first, where Envoy could not reach that. As
+        ``begin``.
+        """
+        if not isinstance(breaker, EndpointBreaker) or breaker.endpoint == endpoint:
+            return breaker, one
+        waits = one.waiting
+        breaker.end(one, now)
+        other = breaker.owner.of(endpoint)
+        if other is None:
+            return None
+        return other, (other.begin_stream(now, one.weight) if waits else other.begin(now, one.weight))
 
     def account(self, snapshot: Snapshot, account: RequestAccount) -> None:
         """What Envoy tells of an observed answer: one that its server broke off is seen to end, and no more."""
@@ -108,16 +151,49 @@ class Breakers:
         if policy is None or policy.breaker is None:
             return
         version, pool = ("" if name in (NONE, OTHER) else name for name in (account.version, account.gpu_pool))
-        if _is_target(snapshot, name := (policy.name, version, pool)):
-            self._of(policy, name).outcome(self._clock(), True)
+        if not _is_target(snapshot, name := (policy.name, version, pool)):
+            return
+        endpoints = self.endpoints(policy, name)
+        breaker = self._of(policy, name) if endpoints is None else endpoints.of(account.served)
+        if breaker is not None:
+            breaker.outcome(self._clock(), True)
 
-    def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str]]:
-        """By policy, version and pool: limit, in flight, state. Any thread may ask."""
-        return {
-            name: (float(int(breaker.limit)), breaker.in_flight, breaker.state)
+    def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str, tuple[str, ...]]]:
+        """By policy, version and pool: limit, in flight, state, and the endpoints that are ejected where they have
+        breakers of their own. Any thread may ask.
+        """
+        found: dict[Name, tuple[float, float, str, tuple[str, ...]]] = {
+            name: (float(int(breaker.limit)), breaker.in_flight, breaker.state, ())
             for name, (_, breaker) in list(self._breakers.items())
             if _is_target(snapshot, name)
         }
+        for name, all_of in list(self._endpoints.items()):
+            ejected = all_of.ejected()
+            state = EJECTED if len(ejected) == len(all_of.addresses) else CLOSED
+            found[name] = all_of.limit(), all_of.in_flight(), state, ejected
+        return found
+
+    def _busy(self, policy: Policy, name: Name, now: float) -> Busy | None:
+        endpoints = None if policy.picking is None else self.endpoints(policy, name)
+        return self._of(policy, name).busy(now) if endpoints is None else endpoints.busy(now)
+
+    def _admitted(self, policy: Policy, name: Name, now: float) -> None:
+        """A request goes there: of those with breakers of their endpoints' the pick tells to which."""
+        if policy.picking is None or self.endpoints(policy, name) is None:
+            self._of(policy, name).admit(now)
+
+    def _of_endpoints(self, name: Name) -> EndpointBreakers | None:
+        """By the policies in force: None where they pick none of the target's endpoints."""
+        policy = self._snapshot.by_name.get(name[0])
+        target = next(one for one in self._snapshot.targets[name[:2]] if one.pool == name[2])
+        if policy is None or policy.picking is None or policy.breaker is None:
+            return None
+        addresses = tuple(dict.fromkeys((*target.present(grpc=False), *target.present(grpc=True))))
+        if not addresses or not all(is_address(endpoint) for endpoint in addresses):
+            return None
+        found = self._endpoints.setdefault(name, EndpointBreakers(self._clock))
+        found.follow(addresses, policy.breaker.share(self._processes), _promised(policy))
+        return found
 
     def _of(self, policy: Policy, name: Name) -> Breaker:
         found = self._breakers.get(name)
@@ -126,12 +202,16 @@ class Breakers:
         bounds = (policy.breaker or CircuitBreaker()).share(self._processes)
         breaker = Breaker(bounds) if found is None else found[1]
         breaker.set_bounds(bounds)
-        breaker.promised = policy.slo.first_token.under if policy.slo and policy.slo.first_token else 0.0
+        breaker.promised = _promised(policy)
         if found is None and len(self._breakers) >= MAX_TARGETS:
             for idle in [n for n, (_, one) in self._breakers.items() if not one.in_flight and one.state == CLOSED]:
                 del self._breakers[idle]
         self._breakers[name] = (policy, breaker)
         return breaker
+
+
+def _promised(policy: Policy) -> float:
+    return policy.slo.first_token.under if policy.slo and policy.slo.first_token else 0.0
 
 
 def _is_target(snapshot: Snapshot, name: Name) -> bool:

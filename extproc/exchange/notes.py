@@ -154,6 +154,8 @@ class RequestAccount(msgspec.Struct, frozen=True):
     """As ``Observed.user``."""
     refusal: str = ""
     """One of ``REFUSALS``, or empty."""
+    served: str = ""
+    """The server, of a request whose endpoint was picked; empty where there was none."""
 
 
 REFUSALS = frozenset(

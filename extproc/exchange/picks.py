@@ -13,6 +13,7 @@ from typing import Protocol
 from extproc.apis.prompts import prompt_text
 from extproc.bodies.grpc_message import is_grpc
 from extproc.errors import Rejected
+from extproc.exchange.endpoint_breakers import EndpointBreakers
 from extproc.exchange.notes import KEPT, LEFT, NONE_READY, PICKED, SHED_PICK, Picked
 from extproc.exchange.pick_queues import PickQueues
 from extproc.exchange.place import NOBODY, Place
@@ -24,7 +25,7 @@ from extproc.picking.picker import RETRY_AFTER, Picker
 from extproc.picking.prompt import NO_PROMPT, block_ends, prompt_of
 from extproc.policy.decision import Decision
 from extproc.policy.picking import PREFIX, SESSION, Picking
-from extproc.policy.snapshot import Snapshot
+from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import Target, is_address
 
@@ -60,12 +61,14 @@ class Picks:
         unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
         avoided: Callable[[], frozenset[str]] = lambda: NOBODY,
         clock: Callable[[], float] = lambda: 0.0,
+        limits: Callable[[Policy, Names], EndpointBreakers | None] = lambda *_: None,
     ) -> None:
         """``unreachable``: gives the endpoints to which no connection can be made; ``avoided``: those that get nothing
         while others may. Each the same object while they are the same. ``clock``: seconds, by which requests wait.
+        ``limits``: the circuit breakers of the endpoints of a target, by its policy, version and pool.
         """
         self.queues = PickQueues(self, clock)
-        self._board, self._unreachable, self._avoided = board, unreachable, avoided
+        self._board, self._unreachable, self._avoided, self._limits = board, unreachable, avoided, limits
         self._snapshot = Snapshot()
         self._places: dict[Names, tuple[Picking, Place | None, Place | None]] = {}
         """By policy, version and pool, for gRPC in the last place: the same where it has no servers of its own."""
@@ -105,7 +108,7 @@ class Picks:
             raise _refused(Refusal(503, NOT_HINTED), Picked(*names, NONE_READY))
         hinted = place.hinted(subset)
         if decision.endpoint and (not hinted or _is_marked(decision.endpoint, place.addresses, hinted)):
-            self._board.begin(decision.endpoint)
+            self._sent(place, decision.endpoint)
             return decision.endpoint, Picked(*names, KEPT)
         if snapshot is not self._snapshot:
             hinted = self.hinted(place, names, asked, subset, snapshot)
@@ -113,12 +116,12 @@ class Picks:
                 return "", Picked(*names, LEFT)
         if room:
             hinted = bytes(map(and_, hinted, room)) if hinted else room
+        candidates = place.candidates(self._unreachable(), self._avoided(), hinted)
+        hinted = place.with_room(hinted, candidates.ready)
         loads = self._board.loads(place.addresses)
         waits = room is None and spec.max_queue > 0
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters), waits=waits)
-        found = place.picker.pick(
-            place.candidates(self._unreachable(), self._avoided(), hinted), loads, request, asked[2]
-        )
+        found = place.picker.pick(candidates, loads, request, asked[2])
         if waits and place.cluster in self.queues.by_cluster and isinstance(found, Pick):
             found = _BUSY if self.queues.wanted(place, found.endpoint) else found  # others wait for it, and were first
         if isinstance(found, Refusal):
@@ -127,8 +130,13 @@ class Picks:
                 return "", self.queues.wait(place, names, asks, request.priority)
             raise _refused(found, Picked(*names, NONE_READY if found.status == 503 else SHED_PICK))
         place.picker.sent(found.endpoint, request.prompt, found.matched)
-        self._board.begin(found.endpoint)
+        self._sent(place, found.endpoint)
         return ",".join((found.endpoint, *found.fallbacks)), Picked(*names, PICKED)
+
+    def _sent(self, place: Place, endpoint: str) -> None:
+        self._board.begin(endpoint)
+        if place.limits is not None:
+            place.limits.sent(endpoint)
 
     def explain(
         self, decision: Decision, asked: Asked, content: Content, subset: tuple[str, ...] | None, snapshot: Snapshot
@@ -156,11 +164,11 @@ class Picks:
         return bytes(map(and_, hinted, shared)) if hinted else shared
 
     def state(self, place: Place) -> tuple[bytes, EndpointLoads]:
-        """A mark for each endpoint that is ready, and need not be avoided if others are left; empty: all are. And their
-        loads.
+        """A mark for each endpoint that is ready, and need not be avoided, and whose circuit breaker takes requests, if
+        others are left; empty: all are. And their loads.
         """
         ready = place.candidates(self._unreachable(), self._avoided(), b"").ready
-        return ready, self._board.loads(place.addresses)
+        return place.with_room(ready, ready), self._board.loads(place.addresses)
 
     def where(self, decision: Decision, asked: Asked, snapshot: Snapshot) -> tuple[Picking, Names, Place | None]:
         """How to pick; policy, version and pool; the endpoints, None where they are names, or the policies in force
@@ -176,14 +184,14 @@ class Picks:
             target = _target(names, self._snapshot)
             if now is None or now.picking is None or target is None:
                 return policy.picking, names, None
-            plain = self._new_place(now.picking, target, grpc=False)
-            own = bool(target.grpc_endpoints)
-            found = now.picking, plain, self._new_place(now.picking, target, grpc=True) if own else plain
+            limits, own = self._limits(now, names), bool(target.grpc_endpoints)
+            plain = self._new_place(now.picking, target, limits, grpc=False)
+            found = now.picking, plain, self._new_place(now.picking, target, limits, grpc=True) if own else plain
             self._places[names] = found
         spec, plain, grpc = found
         return spec, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
 
-    def _new_place(self, spec: Picking, target: Target, *, grpc: bool) -> Place | None:
+    def _new_place(self, spec: Picking, target: Target, limits: EndpointBreakers | None, *, grpc: bool) -> Place | None:
         """None where the endpoints are names."""
         addresses, cluster = target.present(grpc=grpc), target.cluster_of(grpc=grpc)
         if not all(is_address(endpoint) for endpoint in addresses):
@@ -193,6 +201,7 @@ class Picks:
             kept = self._kept[cluster] = Place(cluster, addresses, Picker(cluster, spec))
         elif kept.addresses != addresses:
             kept = self._kept[cluster] = Place(cluster, addresses, kept.picker)
+        kept.limits = limits
         return kept
 
 

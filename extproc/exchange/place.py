@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from operator import and_
 
-from extproc.picking.candidates import Candidates
+from extproc.exchange.endpoint_breakers import EndpointBreakers
+from extproc.picking.candidates import Candidates, both
 from extproc.picking.picker import Picker
 
 NOBODY: frozenset[str] = frozenset()
@@ -13,10 +14,12 @@ NOBODY: frozenset[str] = frozenset()
 class Place:
     """One target, or its servers for gRPC."""
 
-    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "cluster", "picker")
+    __slots__ = ("_all", "_preferred", "_ready", "_without", "addresses", "cluster", "limits", "picker")
 
     def __init__(self, cluster: str, addresses: tuple[str, ...], picker: Picker) -> None:
         self.cluster, self.addresses, self.picker = cluster, addresses, picker
+        self.limits: EndpointBreakers | None = None
+        """The circuit breakers of the endpoints; None where they have none."""
         self._all = self._ready = self._preferred = Candidates(addresses)
         self._without = NOBODY, NOBODY
 
@@ -32,6 +35,16 @@ class Place:
         if ready and not any(map(and_, ready, hinted) if hinted else ready):
             return self._ready
         return self._preferred
+
+    def with_room(self, hinted: bytes, ready: bytes) -> bytes:
+        """The marks of ``hinted`` without those endpoints whose circuit breakers take no request, as long as others are
+        left. ``ready``: as the candidates have it.
+        """
+        takes = b"" if self.limits is None else self.limits.marks(self.addresses)
+        if not takes:
+            return hinted
+        found = both(hinted, takes) if hinted else takes
+        return found if 1 in (both(found, ready) if ready else found) else hinted
 
     def _but_for(self, those: frozenset[str]) -> Candidates:
         ready = bytes(address not in those for address in self.addresses)

@@ -82,6 +82,7 @@ def account(
     reason = failure(logged, observed=policy is None or policy.sampling != 0)
     if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
         reason = ""
+    picked = logged.picked and policy is not None and policy.picking is not None
     timed = cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS
     one = RequestAccount(
         labels.model,
@@ -100,9 +101,9 @@ def account(
         observed=end_share_told(metadata) > 0,
         user=metadata.get(USER, "")[:USER_LENGTH],
         refusal=logged.refusal if logged.refusal in REFUSALS else "",
+        served=logged.served if picked else "",
     )
     notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
-    picked = logged.picked and policy is not None and policy.picking is not None
     return (*notes, _served(logged, decided)) if picked else notes
 
 

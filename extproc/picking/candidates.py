@@ -19,6 +19,12 @@ class Candidates(msgspec.Struct, frozen=True):
     """A byte for each endpoint: 1, or 0 where it is not ready or must get no request for another reason; empty: 1."""
 
 
+def both(first: bytes, second: bytes) -> bytes:
+    """Marks, a byte for each endpoint, where both have one."""
+    marks = int.from_bytes(first, "big") & int.from_bytes(second, "big")
+    return marks.to_bytes(len(first), "big")
+
+
 class Request(msgspec.Struct, frozen=True):
     """What a pick knows of a request."""
 

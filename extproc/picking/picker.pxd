@@ -30,5 +30,3 @@ cdef class Picker:
     cdef list _of_session(self, bytes key, bytes may)
 
 cdef list _better_of_two(Standing standing, bytes may, object lot)
-@cython.locals(both=object)
-cdef bytes _both(bytes first, bytes second)

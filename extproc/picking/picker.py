@@ -12,7 +12,7 @@ import struct
 from bisect import bisect_left
 
 from extproc.picking import candidates as values
-from extproc.picking.candidates import Candidates, EndpointScore, Pick, Refusal, Request
+from extproc.picking.candidates import Candidates, EndpointScore, Pick, Refusal, Request, both
 from extproc.picking.loads import EndpointLoads, unknown
 from extproc.picking.prefix_index import PrefixIndex
 from extproc.picking.prompt import FIRST_MARK, Prompt, block_ends
@@ -64,12 +64,13 @@ class Picker:
         saturated, may = standing.all_saturated, standing.ready
         if not standing.places:
             return Refusal(503, values.NOT_READY)
+        yields = request.priority < 0 or request.waits
         if request.hinted:
-            may = _both(may, request.hinted)
-            if not any(may):
+            may = both(may, request.hinted)
+            if 1 not in may:
                 return Refusal(503, values.NOT_HINTED)
-            saturated = 0 not in [standing.saturated[place] for place in standing.places if may[place]]
-        if saturated and (request.priority < 0 or request.waits):
+            saturated = yields and 0 not in [standing.saturated[place] for place in standing.places if may[place]]
+        if saturated and yields:
             return Refusal(429, values.SATURATED, RETRY_AFTER)
         lot, matches, by = int.from_bytes(entropy[:8], "big"), [], self.spec.by
         if by == PREFIX:
@@ -213,9 +214,3 @@ def _better_of_two(standing: Standing, may: bytes, lot: int) -> list[int]:
     second = places[(at + 1 + lot % (count - 1)) % count]
     loads = [standing.score(place, 0.0, 0.0, 1.0) for place in (first, second)]
     return [first, second] if loads[0] <= loads[1] else [second, first]
-
-
-def _both(first: bytes, second: bytes) -> bytes:
-    """Marks where both have one."""
-    both = int.from_bytes(first, "big") & int.from_bytes(second, "big")
-    return both.to_bytes(len(first), "big")

@@ -26,6 +26,7 @@ cdef class Breaker:
 
     cpdef set_bounds(self, object bounds)
     cpdef busy(self, double now)
+    cpdef closed(self, double now)
     @cython.locals(limit=Py_ssize_t)
     cpdef bint within_limit(self, double now) except -1
     cpdef admit(self, double now)

@@ -102,15 +102,19 @@ class Breaker:
 
     def busy(self, now: float) -> Busy | None:
         """Whether a request that comes now must go elsewhere; None: it may come."""
+        why = self.closed(now)
+        if why is _FULL:
+            self._met = True
+        return why
+
+    def closed(self, now: float) -> Busy | None:
+        """The same where no request has come."""
         self._tick(now)
         if self.state is EJECTED:
             return Busy(True, max(1, int(self._ejected_until - now)))
         if self.state is PROBING:
             return Busy(True, 1) if self._of_epoch + self._unseen(now) >= 1 else None
-        if self.within_limit(now):
-            return None
-        self._met = True
-        return _FULL
+        return None if self.within_limit(now) else _FULL
 
     def within_limit(self, now: float) -> bool:
         """The same without a regard to ejection: for who has nowhere else to go."""

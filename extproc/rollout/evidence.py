@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 
 import msgspec
 
-from extproc.policy.decision import USERS
+from extproc.policy.decision import USER_LENGTH, USERS
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
 
 GROWTH = 1.02
@@ -24,9 +24,20 @@ ZERO = -2000
 _LOWEST, _HIGHEST = -900, 900
 """Of the other buckets: 18 ns to 5e7 s, or tokens."""
 
+USER_GROUPS = 16
+"""Groups of users by which values are counted: a group for each 16 of the words for users (``Decision.user``)."""
+_GROUP = 4096
+"""By how much the keys of two neighbouring groups differ, in ``ValuesByGroup``."""
+_FIRST_KEY = -_GROUP // 2
+_LAST_KEY = _FIRST_KEY + _GROUP * (1 + USER_GROUPS) - 1
+"""Of keys that a process can have counted."""
+_GROUPS = {f"{word:0{USER_LENGTH}x}": _GROUP * (1 + word % USER_GROUPS) for word in range(USERS)}
+
 K = TypeVar("K", int, str)
 Buckets: TypeAlias = dict[int, int]
 """Number of values by bucket."""
+ValuesByGroup: TypeAlias = dict[int, int]
+"""Number of values by bucket and group of users, as one number; without a group where the user is not known."""
 
 
 def bucket(value: float) -> int:
@@ -40,6 +51,26 @@ def bucket(value: float) -> int:
 def upper_bound(number: int) -> float:
     """The largest value in a bucket."""
     return 0.0 if number == ZERO else GROWTH**number
+
+
+def in_groups(values: ValuesByGroup) -> list[Buckets]:
+    """The values of each group of users; first those whose user is not known."""
+    found: list[Buckets] = [{} for _ in range(1 + USER_GROUPS)]
+    for key, count in values.items():
+        if _FIRST_KEY <= key <= _LAST_KEY:
+            group, number = divmod(key - _FIRST_KEY, _GROUP)
+            found[group][number + _FIRST_KEY] = count
+    return found
+
+
+def of_all(values: ValuesByGroup) -> Buckets:
+    """The values of all users."""
+    found: Buckets = {}
+    for key, count in values.items():
+        if _FIRST_KEY <= key <= _LAST_KEY:
+            number = (key - _FIRST_KEY) % _GROUP + _FIRST_KEY
+            found[number] = found.get(number, 0) + count
+    return found
 
 
 DURATION, ABANDONED = "duration", "abandoned"
@@ -62,7 +93,7 @@ class VersionEvidence(msgspec.Struct):
     failures_by_user: dict[str, int] = {}
     answer_failures_by_user: dict[str, int] = {}
     """The same of those whose user is known (``Decision.user``)."""
-    values: dict[str, Buckets] = {}
+    values: dict[str, ValuesByGroup] = {}
     """By metric: seconds, or tokens."""
 
     def fail(self, user: str) -> None:
@@ -75,13 +106,13 @@ class VersionEvidence(msgspec.Struct):
         self.answer_failures += 1
         _count(self.answer_failures_by_user, user)
 
-    def note(self, metric: str, value: float) -> None:
-        """Counts a value of one of ``VALUES``."""
+    def note(self, metric: str, value: float, user: str = "") -> None:
+        """Counts a value of one of ``VALUES``. ``user``: ``Decision.user``."""
         counts = self.values.get(metric)
         if counts is None:
             counts = self.values[metric] = {}
-        number = bucket(value)
-        counts[number] = counts.get(number, 0) + 1
+        key = bucket(value) + _GROUPS.get(user, 0)
+        counts[key] = counts.get(key, 0) + 1
 
     def add(self, other: VersionEvidence, sign: int = 1) -> None:
         """Adds ``other``, or with ``sign`` -1 subtracts what was counted earlier."""

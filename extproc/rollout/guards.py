@@ -15,9 +15,26 @@ from collections.abc import Mapping
 from math import isfinite
 
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, Guard, RolloutPlan, quantity
-from extproc.rollout.evidence import ABANDONED, DURATION, Buckets, GuardRecord, Look, StepEvidence, VersionEvidence
+from extproc.rollout.evidence import (
+    ABANDONED,
+    DURATION,
+    GuardRecord,
+    Look,
+    StepEvidence,
+    ValuesByGroup,
+    VersionEvidence,
+    in_groups,
+    of_all,
+)
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
-from extproc.rollout.verdict import count_above, count_below, exceeds, quantile, quantile_bounds
+from extproc.rollout.verdict import (
+    count_above,
+    count_below,
+    exceeds,
+    exceeds_without_any,
+    quantile,
+    quantile_bounds,
+)
 
 ALARM_LEVEL = 0.01
 """Probability that a rollout is ever found broken while all that its tests look at is within their bounds."""
@@ -110,29 +127,29 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
 def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile against a bound: more than the share that may be is beyond it."""
     values = _values(guard, step, plan.to)
-    total = sum(values.values())
-    record.value = quantile(values, guard.quantile)
+    groups, total = in_groups(values), sum(values.values())
+    record.value = quantile(of_all(values), guard.quantile)
     if guard.maximum is not None:
-        beyond, allowed = count_above(values, guard.maximum), 1 - guard.quantile
+        beyond, allowed = [count_above(group, guard.maximum) for group in groups], 1 - guard.quantile
     else:
-        beyond, allowed = count_below(values, guard.minimum or 0.0), guard.quantile
+        beyond, allowed = [count_below(group, guard.minimum or 0.0) for group in groups], guard.quantile
     what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {plan.to}"
     text = f"{total} {what}" if record.value is None else f"{_shown(guard, record.value)} in {total} {what}"
-    if exceeds(beyond, total, allowed, level):
+    if exceeds_without_any(beyond, [sum(group.values()) for group in groups], allowed, level):
         return Verdict(FAILING, text)
     if short := _too_few(total, plan, what):
         return short
-    return Verdict(PASSING if beyond <= allowed * total else WAITING, text)
+    return Verdict(PASSING if sum(beyond) <= allowed * total else WAITING, text)
 
 
 def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile of the new version against that of another in the same time."""
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
-    here, there = quantile(ours, guard.quantile), quantile(theirs, guard.quantile)
+    here, there = quantile(of_all(ours), guard.quantile), quantile(of_all(theirs), guard.quantile)
     record.value = here / there if here is not None and there else None
     text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
-    lowest, highest = quantile_bounds(ours, guard.quantile, level)
-    lowest_there, highest_there = quantile_bounds(theirs, guard.quantile, level)
+    lowest, highest = quantile_bounds(in_groups(ours), guard.quantile, level)
+    lowest_there, highest_there = quantile_bounds(in_groups(theirs), guard.quantile, level)
     if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
         return Verdict(FAILING, text)
     if guard.min_ratio is not None and highest < guard.min_ratio * lowest_there:
@@ -189,7 +206,7 @@ def _share_left(evidence: VersionEvidence) -> float:
     return _share(left, left + evidence.answers)
 
 
-def _waited_in_vain(step: StepEvidence, evidence: VersionEvidence) -> Buckets:
+def _waited_in_vain(step: StepEvidence, evidence: VersionEvidence) -> ValuesByGroup:
     """How long clients waited that left without an answer when nobody is answered any more."""
     left = evidence.values.get(ABANDONED)
     if not left:
@@ -197,11 +214,13 @@ def _waited_in_vain(step: StepEvidence, evidence: VersionEvidence) -> Buckets:
     whole = VersionEvidence()
     for each in step.versions.values():
         whole.add(each)
-    longest = quantile(whole.values.get(DURATION, {}), 0.99)
-    return {} if longest is None else {n: count for n, count in left.items() if count_above({n: 1}, PATIENCE * longest)}
+    longest = quantile(of_all(whole.values.get(DURATION, {})), 0.99)
+    if longest is None:
+        return {}
+    return {key: count for key, count in left.items() if count_above(of_all({key: 1}), PATIENCE * longest)}
 
 
-def _values(guard: Guard, step: StepEvidence, version: str) -> Buckets:
+def _values(guard: Guard, step: StepEvidence, version: str) -> ValuesByGroup:
     """A version's values of the guard's metric; first tokens that did not come are as late as they were waited for."""
     evidence = _evidence(step, version)
     values = evidence.values.get(guard.metric, {})

@@ -9,10 +9,15 @@ a supermartingale that begins at 1, so that it *ever* exceeds ``1 / level`` with
 Quantiles follow from rates (Howard and Ramdas, "Sequential estimation of quantiles with applications to A/B testing
 and best-arm identification", 2022): the p95 is above a bound where more than 5 % of the values are. No mean is taken,
 so that a heavy tail does no harm.
+
+Values are given by groups of users, first those whose user is not known. What is said of them stands without any two of
+the groups: it is the least of what is left whichever two are left out, so that the level holds whatever two users do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from itertools import combinations
 from math import inf, log
 from typing import TypeAlias
 
@@ -26,18 +31,21 @@ Counts: TypeAlias = NDArray[np.float64]
 _OFFSETS = np.geomspace(0.1, 8.0, 24)
 """Alternatives by how much greater their log odds are than those of the rate under test, each of the same weight."""
 _TINY = 1e-12
+_LEFT_OUT = 2
+"""Groups of users without which what is said must stand."""
 
 
-def log_evidence(hits: Counts | int, trials: int, rate: float) -> Counts:
+def log_evidence(hits: Counts | int, trials: Counts | int, rate: float) -> Counts:
     """Natural logarithm of the evidence against "at most a share ``rate`` of the trials are hits".
 
-    For each of ``hits``, with which it grows. ``rate``: above 0 and below 1.
+    For each of ``hits``, with which it grows, and of ``trials`` where these are as many. ``rate``: above 0 and below 1.
     """
     odds = log(rate / (1 - rate)) + _OFFSETS
     log_hit = -np.logaddexp(0, -odds) - log(rate)
     log_miss = -np.logaddexp(0, odds) - log(1 - rate)
     found = np.asarray(hits, dtype=np.float64)[..., np.newaxis]
-    ratios = found * log_hit + (trials - found) * log_miss
+    missed = (trials - np.asarray(hits, dtype=np.float64))[..., np.newaxis]
+    ratios = found * log_hit + missed * log_miss
     top = ratios.max(axis=-1, keepdims=True)
     return np.asarray(top[..., 0] + np.log(np.exp(ratios - top).mean(axis=-1)))
 
@@ -45,6 +53,22 @@ def log_evidence(hits: Counts | int, trials: int, rate: float) -> Counts:
 def exceeds(hits: int, trials: int, rate: float, level: float) -> bool:
     """Whether more than a share ``rate`` of the trials are hits, which is said wrongly with probability ``level``."""
     return bool(trials) and bool(log_evidence(hits, trials, rate) >= log(1 / level))
+
+
+def exceeds_without_any(hits: Sequence[int], trials: Sequence[int], rate: float, level: float) -> bool:
+    """The same of groups of users: without any two of them."""
+    left = _left(trials)
+    return bool((log_evidence(left @ np.array(hits), left @ np.array(trials), rate) >= log(1 / level)).all())
+
+
+def _left(trials: Sequence[int]) -> Counts:
+    """A row for each way to leave groups out, with a 1 for each that stays. The first one always does."""
+    groups = [number for number, count in enumerate(trials) if number and count]
+    rows = list(combinations(groups, min(_LEFT_OUT, len(groups))))
+    left = np.ones((len(rows), len(trials)))
+    for row, out in zip(left, rows, strict=True):
+        row[list(out)] = 0
+    return left
 
 
 def count_above(buckets: Buckets, bound: float) -> int:
@@ -67,21 +91,38 @@ def quantile(buckets: Buckets, q: float) -> float | None:
     return None
 
 
-def quantile_bounds(buckets: Buckets, q: float, level: float) -> tuple[float, float]:
+def quantile_bounds(groups: Sequence[Buckets], q: float, level: float) -> tuple[float, float]:
     """Bounds of the ``q``-quantile (0 to 1, exclusive): it is above the first and not above the second, each of which
     is ever wrong with probability ``level``. ``-inf`` and ``inf`` where nothing is known.
     """
-    numbers = sorted(number for number, count in buckets.items() if count)
-    if not numbers:
-        return -inf, inf
-    counts = np.array([buckets[number] for number in numbers], dtype=np.float64)
-    total, up_to = int(counts.sum()), counts.cumsum()
-    threshold = log(1 / level)
-    surely_above = log_evidence(total - (up_to - counts), total, 1 - q) >= threshold
-    surely_below = log_evidence(up_to, total, q) >= threshold
-    lowest = -inf if not surely_above.any() else _lower_edge(numbers[int(np.flatnonzero(surely_above)[-1])])
-    highest = inf if not surely_below.any() else upper_bound(numbers[int(np.flatnonzero(surely_below)[0])])
-    return lowest, highest
+    numbers = sorted({number for group in groups for number, count in group.items() if count})
+    counts = np.array([[group.get(number, 0) for number in numbers] for group in groups], dtype=np.float64)
+    up_to, trials = counts.cumsum(axis=1), counts.sum(axis=1)
+    left = _left(list(map(int, trials)))
+    totals, threshold = left @ trials, log(1 / level)
+
+    def is_above(at: int) -> bool:
+        hits = left @ (trials - up_to[:, at] + counts[:, at])
+        return bool((log_evidence(hits, totals, 1 - q) >= threshold).all())
+
+    def is_not_below(at: int) -> bool:
+        return not (log_evidence(left @ up_to[:, at], totals, q) >= threshold).all()
+
+    above, below = _first_without(is_above, len(numbers)), _first_without(is_not_below, len(numbers))
+    lowest = -inf if not above else _lower_edge(numbers[above - 1])
+    return lowest, inf if below == len(numbers) else upper_bound(numbers[below])
+
+
+def _first_without(holds: Callable[[int], bool], end: int) -> int:
+    """The first number for which it does not hold, of something that holds up to some number; ``end``: of none."""
+    begin = 0
+    while begin < end:
+        middle = (begin + end) // 2
+        if holds(middle):
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
 
 
 def _lower_edge(number: int) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from extproc.exchange.breakers import Breakers
 from extproc.policy.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -26,10 +27,13 @@ class EndpointPicks:
         self,
         board: Callable[[], KnownLoads],
         unreachable: Callable[[], frozenset[str]],
+        breakers: Breakers,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """``board``: gives what is known of endpoints; ``unreachable``: see ``Picks``; ``clock``: seconds."""
-        self._board, self._unreachable, self._clock = board, unreachable, clock
+        """``board``: gives what is known of endpoints; ``unreachable``: see ``Picks``; ``breakers``: of the process,
+        those of endpoints among them; ``clock``: seconds.
+        """
+        self._board, self._unreachable, self._breakers, self._clock = board, unreachable, breakers, clock
         self._avoided: dict[str, float] = {}
         """By endpoint until when."""
         self._avoided_now: frozenset[str] = frozenset()
@@ -80,5 +84,5 @@ class EndpointPicks:
             from extproc.exchange.picks import Picks
 
             board = self._board()
-            self._made = board, Picks(board, self._unreachable, self.avoided, self._clock)
+            self._made = board, Picks(board, self._unreachable, self.avoided, self._clock, self._breakers.endpoints)
         return self._made

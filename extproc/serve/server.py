@@ -84,7 +84,7 @@ class Server:
         self._breakers = Breakers(time.perf_counter, options.siblings)
         reachability = ReachabilityFeed(self._snapshot, self._loads, self._metrics.count_error)
         self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability, self._board
-        self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable)
+        self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable, self._breakers)
         self._metrics.serving = lambda: ServingGauges(
             reachability.up,
             self._loads.numbers(time.perf_counter()),

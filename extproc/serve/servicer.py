@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from extproc.envoy.actions import Finish, Reject, Reply
 from extproc.envoy.codec import Malformed, decode, encode
-from extproc.envoy.events import Closed, Event, RequestHeaders
+from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseHeaders
 from extproc.exchange.breakers import Breakers, note_end
 from extproc.exchange.held_answer import HeldAnswer
 from extproc.exchange.notes import Action, LoadReport, Note, Observed
@@ -174,9 +174,11 @@ class ProcessHandler:
     def _follow(self, breakers: Breakers, exchange: ObserveStream, event: Event, now: float) -> None:
         """Tells the breaker of a request's target that it begins, or has its first token."""
         if type(event) is RequestHeaders:
-            self._in_flight = breakers.begin(self._snapshot, event.metadata, now)
+            self._in_flight = breakers.begin(self._snapshot, event.metadata, event.headers, now)
         elif self._in_flight is not None:
             breaker, one = self._in_flight
+            if type(event) is ResponseHeaders and event.served:
+                self._in_flight = breakers.served(breaker, one, event.served, now)
             if one.waiting and (seconds := exchange.time_to_first_token) is not None:
                 breaker.first_token(one, seconds, now)
 

@@ -27,6 +27,7 @@ from extproc.telemetry.serving_gauges import merged_breakers, merged_queues
 
 MAX_CALLERS = 12
 """Callers that are shown by name."""
+_OF_BREAKERS = ("limit", "in_flight", "states", "ejected")
 _MAX_LINES = 8
 """Lines of the charts: the models and versions with most requests."""
 _SLICES_PER_POINT = 3
@@ -87,7 +88,7 @@ def build_document(
         "canaries": [found for policy in config.get("policies", ()) if (found := _canary(policy, window.rows))],
         "rollouts": rollouts,
         "breakers": [
-            dict(zip(("policy", "version", "gpu_pool", "limit", "in_flight", "states"), (*name, *found), strict=True))
+            dict(zip(("policy", "version", "gpu_pool", *_OF_BREAKERS), (*name, *found), strict=True))
             for name, found in merged_breakers((*metrics.servings, metrics.serving())).items()
         ],
         "endpoints": endpoint_gauges.rows(

@@ -76,12 +76,12 @@ class MeasuredVersions:
             return
         counts = self._of(observed)
         if observed.first_token is not None:
-            counts.note(FIRST_TOKEN, observed.first_token)
+            counts.note(FIRST_TOKEN, observed.first_token, observed.user)
         if observed.per_token is not None:
-            counts.note(PER_TOKEN, observed.per_token)
+            counts.note(PER_TOKEN, observed.per_token, observed.user)
         if observed.error in _LEFT:
             if observed.first_token is None and observed.seconds is not None:
-                counts.note(ABANDONED, observed.seconds)
+                counts.note(ABANDONED, observed.seconds, observed.user)
             return
         counts.answers += not observed.left
         failed_answer = observed.error in FAILED_AFTER_STATUS
@@ -95,7 +95,7 @@ class MeasuredVersions:
             _note_duration(counts, observed.code, observed.error, observed.seconds)
         if observed.code.startswith("2") and not observed.error and not observed.left and _generates(observed):
             # An answer that tells of no tokens counts as one without any, since an empty one tells of none.
-            counts.note(OUTPUT_TOKENS, observed.output_tokens or 0)
+            counts.note(OUTPUT_TOKENS, observed.output_tokens or 0, observed.user)
 
     def account(self, account: RequestAccount) -> None:
         """Counts a request by Envoy's account of it."""

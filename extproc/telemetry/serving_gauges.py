@@ -31,6 +31,7 @@ POOL_GAUGES = {
 }
 """Name and help text of the gauge of each number, on the average of the pool's servers."""
 LIMIT, IN_FLIGHT, ADMITS = "inference_concurrency_limit", "inference_in_flight", "inference_target_admits"
+EJECTED_ENDPOINTS = "inference_endpoints_ejected"
 QUEUED = "inference_queue_waiting"
 NAMES = (
     UP,
@@ -38,6 +39,7 @@ NAMES = (
     LIMIT,
     IN_FLIGHT,
     ADMITS,
+    EJECTED_ENDPOINTS,
     QUEUED,
     *(name for name, _ in POOL_GAUGES.values()),
     *endpoint_gauges.NAMES,
@@ -55,8 +57,8 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """By GPU pool the numbers that are known, named as in ``POOL_GAUGES``."""
     places: dict[str, tuple[str, str]] = {}
     """By GPU pool its cluster and its locality, each empty where the policy names none."""
-    breakers: dict[TargetName, tuple[float, float, str]] = {}
-    """Limit, requests in flight, and state (``policy.breaker``)."""
+    breakers: dict[TargetName, tuple[float, float, str, tuple[str, ...]]] = {}
+    """Limit, requests in flight, state (``policy.breaker``), and those of its picked endpoints that are ejected."""
     endpoints: EndpointsByTarget = {}
     """Those that are picked, as the board has them, which all processes of a replica share."""
     collector: CollectorGauges | None = None
@@ -67,13 +69,15 @@ class ServingGauges(msgspec.Struct, array_like=True):
     """Requests that wait for an endpoint of the target."""
 
 
-def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str]]]:
-    """Limits and requests in flight added up, and the states of all that know the target."""
-    found: dict[TargetName, tuple[float, float, list[str]]] = {}
+def merged_breakers(processes: Sequence[ServingGauges]) -> dict[TargetName, tuple[float, float, list[str], list[str]]]:
+    """Limits and requests in flight added up, the states of all that know the target, and the endpoints that any of
+    them has ejected.
+    """
+    found: dict[TargetName, tuple[float, float, list[str], list[str]]] = {}
     for each in processes:
-        for name, (limit, in_flight, state) in each.breakers.items():
-            limits, flying, states = found.get(name, (0.0, 0.0, []))
-            found[name] = (limits + limit, flying + in_flight, [*states, state])
+        for name, (limit, in_flight, state, ejected) in each.breakers.items():
+            limits, flying, states, out = found.get(name, (0.0, 0.0, [], []))
+            found[name] = (limits + limit, flying + in_flight, [*states, state], sorted({*out, *ejected}))
     return dict(sorted(found.items()))
 
 
@@ -109,11 +113,13 @@ def collect(processes: Sequence[ServingGauges]) -> Iterator[Metric]:
     limit = GaugeMetricFamily(LIMIT, "Requests that the version on the GPU pool may have at a time.", labels=labels)
     in_flight = GaugeMetricFamily(IN_FLIGHT, "Requests that it has, of policies with a circuit breaker.", labels=labels)
     admits = GaugeMetricFamily(ADMITS, "Share of the processes that have not ejected it.", labels=labels)
-    for name, (most, present, states) in merged_breakers(processes).items():
+    ejected = GaugeMetricFamily(EJECTED_ENDPOINTS, "Picked endpoints of it that a process has ejected.", labels=labels)
+    for name, (most, present, states, out) in merged_breakers(processes).items():
         limit.add_metric(_labels(name), most)
         in_flight.add_metric(_labels(name), present)
         admits.add_metric(_labels(name), sum(state not in (EJECTED, PROBING) for state in states) / len(states))
-    yield from (limit, in_flight, admits)
+        ejected.add_metric(_labels(name), len(out))
+    yield from (limit, in_flight, admits, ejected)
     queued = GaugeMetricFamily(QUEUED, "Requests that wait for an endpoint of it with room.", labels=labels)
     for name, waiting in merged_queues(processes).items():
         queued.add_metric(_labels(name), waiting)

@@ -143,7 +143,7 @@ class Processor:
             self.taps.account(account)
 
         self.board = SaidLoads()
-        self.picks = picks = EndpointPicks(lambda: self.board, lambda: self.loads.unreachable)
+        self.picks = picks = EndpointPicks(lambda: self.board, lambda: self.loads.unreachable, self.breakers)
         access_log = AccessLogService(lambda: self.snapshot, self.metrics, accounted, picks)
 
         def observed(_: Sender, found: Observed) -> None:

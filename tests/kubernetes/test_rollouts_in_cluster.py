@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -126,9 +127,13 @@ class RolledOut:
     def goes_to(self, state: str, step: int) -> None:
         self.comes_about(lambda: self.at() == (state, step))
 
+    def served(self) -> list[dict[str, int]]:
+        """The weights that each processor has in force."""
+        return [{v["name"]: v["weight"] for v in p.config()["policies"][0]["versions"]} for p in self.processors]
+
     def is_followed(self, **weights: int) -> bool:
         """Whether processors and mesh have these weights in force."""
-        served = [{v["name"]: v["weight"] for v in p.config()["policies"][0]["versions"]} for p in self.processors]
+        served = self.served()
         name = f"aimesh-chat-{self.namespace}"
         virtual_service = live(self.control_plane)[Key("networking.istio.io", "VirtualService", self.namespace, name)]
         route = virtual_service["spec"]["http"][-1]  # of requests without a version
@@ -253,6 +258,52 @@ def test_the_api_server_goes_away_and_a_leader_that_was_halted_comes_back(rolled
             )
             rolled_out.goes_to("Failed", 0)
             assert "leads" in second.said()
+    rolled_out.check()
+
+
+def outlasts_an_outage(rolled_out: RolledOut, state: str, step: int, *weights: dict[str, int]) -> None:
+    """The API server goes away in this state, and comes back 4 s later. Meanwhile requests to the new version fail, and
+    processors keep what they have, which is one of ``weights``.
+    """
+    until(lambda: rolled_out.seen()[-1]["status"]["rollout"]["state"] == state)
+    rolled_out.control_plane.stop_api()
+    served = rolled_out.served()
+    assert all(each in weights for each in served), served
+    assert rolled_out.seen()[-1]["status"]["rollout"]["state"] == state
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        assert rolled_out.tell(*20 * ["503"])
+        assert rolled_out.served() == served
+    rolled_out.control_plane.start_api()
+    rolled_out.watch()
+    assert rolled_out.at() in ((state, step), ("RollingBack", 0), ("Failed", 0))
+
+
+def test_the_api_server_goes_away_in_each_state(rolled_out: RolledOut) -> None:
+    """Nothing moves while it is away; a version that fails is rolled back when it is there again."""
+    at_first, rolled_back, completed = {"v1": 9, "v2": 1}, {"v1": 1, "v2": 0}, {"v1": 0, "v2": 1}
+    with rolled_out.controller():
+        rolled_out.goes_to("Progressing", 10)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(**at_first))
+        outlasts_an_outage(rolled_out, "Progressing", 10, at_first)
+        until(lambda: rolled_out.at() == ("RollingBack", 0), PATIENCE, pause=0.05)
+        outlasts_an_outage(rolled_out, "RollingBack", 0, at_first, rolled_back)
+        rolled_out.goes_to("Failed", 0)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(**rolled_back))
+        outlasts_an_outage(rolled_out, "Failed", 0, rolled_back)
+        assert rolled_out.at() == ("Failed", 0)
+        rolled_out.annotate("resume")
+        rolled_out.goes_to("Progressing", 10)
+        rolled_out.annotate("pause")
+        rolled_out.goes_to("Paused", 10)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(**at_first))
+        outlasts_an_outage(rolled_out, "Paused", 10, at_first)
+        assert rolled_out.at() == ("Paused", 10)
+        rolled_out.annotate("promote")
+        rolled_out.goes_to("Completed", 100)
+        rolled_out.comes_about(lambda: rolled_out.is_followed(**completed))
+        outlasts_an_outage(rolled_out, "Completed", 100, completed)
+        assert rolled_out.at() == ("Completed", 100)
     rolled_out.check()
 
 

@@ -5,6 +5,10 @@ import { el } from "./dom.js";
 const SEVERITY = { ejected: "bad", probing: "bad", draining: "warn", closed: "good" };
 const WORST = ["ejected", "probing", "draining", "closed"];
 
+function without(state, endpoints) {
+  return endpoints.length ? `${state}, without ${endpoints.join(", ")}` : state;
+}
+
 export function breakers(list) {
   const rows = list.map((breaker) => {
     const state = WORST.find((one) => breaker.states.includes(one)) ?? "closed";
@@ -13,7 +17,7 @@ export function breakers(list) {
       "tr",
       { "data-breaker": target },
       el("td", { class: "text name" }, target),
-      el("td", { class: `text strong ${SEVERITY[state]}`, "data-label": "State" }, state),
+      el("td", { class: `text strong ${SEVERITY[state]}`, "data-label": "State" }, without(state, breaker.ejected)),
       el("td", { "data-label": "In flight" }, String(Math.round(breaker.in_flight))),
       el("td", { "data-label": "Limit" }, String(breaker.limit)),
     );

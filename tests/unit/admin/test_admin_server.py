@@ -245,9 +245,9 @@ def test_rollouts_and_what_verdicts_on_them_need(admin: AdminServer, content: Co
 def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, content: Content) -> None:
     name = ("chat", "v1", "")
     worker = Metrics()
-    worker.serving = lambda: ServingGauges(breakers={name: (8.0, 3.0, "closed")})
+    worker.serving = lambda: ServingGauges(breakers={name: (8.0, 3.0, "closed", ("10.0.0.3:80",))})
     content.metrics.add(worker.state())
-    worker.serving = lambda: ServingGauges(breakers={name: (4.0, 2.0, "ejected")})
+    worker.serving = lambda: ServingGauges(breakers={name: (4.0, 2.0, "ejected", ("10.0.0.2:80",))})
     content.metrics.add(worker.state())
     (shown,) = json.loads(get(admin, "/live")[2])["breakers"]
     assert shown == {
@@ -257,12 +257,14 @@ def test_circuit_breakers_of_all_processes_are_added_up(admin: AdminServer, cont
         "limit": 12,
         "in_flight": 5,
         "states": ["closed", "ejected"],
+        "ejected": ["10.0.0.2:80", "10.0.0.3:80"],
     }
     lines = get(admin, "/metrics")[2].decode().splitlines()
     labels = '{gpu_pool="none",policy="chat",version="v1"}'
     assert f"inference_concurrency_limit{labels} 12.0" in lines
     assert f"inference_in_flight{labels} 5.0" in lines
     assert f"inference_target_admits{labels} 0.5" in lines
+    assert f"inference_endpoints_ejected{labels} 2.0" in lines
 
 
 def test_traces_and_the_spans_that_they_are_made_of(admin: AdminServer, content: Content) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from extproc.exchange import breakers as module
 from extproc.exchange.breakers import Breakers, note_end
 from extproc.exchange.notes import Observed, RequestAccount
-from extproc.headers import Headers
+from extproc.headers import DESTINATION_ENDPOINT, Headers
 from extproc.policy.breaker import CLOSED, EJECTED
 from extproc.policy.circuit_breaker import CircuitBreaker
 from extproc.policy.decision import Decision
 from extproc.policy.diversion import NoRoom
+from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from tests.unit.policy.test_diversion import TO_V1
 
@@ -45,16 +47,16 @@ def state(found: Breakers) -> str:
 
 def test_only_what_a_policy_wants_limited_is_counted(all_breakers: Breakers) -> None:
     for metadata in ({}, {"policy": "gone"}, {"policy": "other", "version": "v1"}, METADATA | {"version": "v9"}):
-        assert all_breakers.begin(SNAPSHOT, metadata, 1.0) is None
-    assert all_breakers.begin(SNAPSHOT, METADATA | {"observe": "0"}, 1.0) is None
+        assert all_breakers.begin(SNAPSHOT, metadata, Headers(), 1.0) is None
+    assert all_breakers.begin(SNAPSHOT, METADATA | {"observe": "0"}, Headers(), 1.0) is None
     assert all_breakers.describe(SNAPSHOT) == {}
-    assert all_breakers.begin(SNAPSHOT, METADATA, 1.0) is not None
-    assert all_breakers.describe(SNAPSHOT) == {NAMED: (2, 1, CLOSED)}
+    assert all_breakers.begin(SNAPSHOT, METADATA, Headers(), 1.0) is not None
+    assert all_breakers.describe(SNAPSHOT) == {NAMED: (2, 1, CLOSED, ())}
     assert all_breakers.describe(Snapshot()) == {}
 
 
 def test_one_of_a_sample_counts_for_all_that_it_stands_for(all_breakers: Breakers) -> None:
-    begun = all_breakers.begin(SNAPSHOT, METADATA | {"observe": "0.25"}, 1.0)
+    begun = all_breakers.begin(SNAPSHOT, METADATA | {"observe": "0.25"}, Headers(), 1.0)
     assert begun is not None
     assert all_breakers.describe(SNAPSHOT)[NAMED][1] == 4
     begun[0].end(begun[1], 2.0)
@@ -76,7 +78,7 @@ def test_one_of_a_sample_counts_for_all_that_it_stands_for(all_breakers: Breaker
 )
 def test_what_is_the_servers_fault(fields: dict[str, str], ejects: bool, all_breakers: Breakers) -> None:
     for _ in range(8):
-        begun = all_breakers.begin(SNAPSHOT, METADATA, 50.0)
+        begun = all_breakers.begin(SNAPSHOT, METADATA, Headers(), 50.0)
         assert begun is not None
         note_end(*begun, observed(**fields), 50.0)
         begun[0].end(begun[1], 50.0)
@@ -93,7 +95,7 @@ def test_what_is_the_servers_fault(fields: dict[str, str], ejects: bool, all_bre
     ],
 )
 def test_accounts_tell_of_streams_that_break(fields: dict[str, Any], ejects: bool, all_breakers: Breakers) -> None:
-    all_breakers.begin(SNAPSHOT, METADATA, 50.0)
+    all_breakers.begin(SNAPSHOT, METADATA, Headers(), 50.0)
     for _ in range(8):
         all_breakers.account(SNAPSHOT, account(**fields))
     assert state(all_breakers) == (EJECTED if ejects else CLOSED)
@@ -110,21 +112,24 @@ def test_decisions_count_until_they_are_seen_and_the_rest_is_refused(all_breaker
 
 
 def test_a_reload_changes_bounds_and_forgets_nothing(all_breakers: Breakers) -> None:
-    all_breakers.begin(SNAPSHOT, METADATA, 1.0)
+    all_breakers.begin(SNAPSHOT, METADATA, Headers(), 1.0)
     wider = Snapshot((Policy("chat", models=("chat",), versions=POLICY.versions, breaker=CircuitBreaker(1, 9)),))
-    all_breakers.begin(wider, METADATA, 2.0)
-    assert all_breakers.describe(wider) == {NAMED: (9, 2, CLOSED)}
+    all_breakers.begin(wider, METADATA, Headers(), 2.0)
+    assert all_breakers.describe(wider) == {NAMED: (9, 2, CLOSED, ())}
 
 
 def test_workers_share_the_bounds() -> None:
     one = Breakers(lambda: 1.0, processes=2)
-    one.begin(SNAPSHOT, METADATA, 1.0)
+    one.begin(SNAPSHOT, METADATA, Headers(), 1.0)
     assert one.describe(SNAPSHOT)[NAMED][0] == 1
+    one.wanted(PICKED)
+    one.begin(PICKED, METADATA, picked(A), 1.0)
+    assert one.describe(PICKED)[NAMED][0] == 2  # of two endpoints
 
 
 def test_idle_ones_of_old_are_forgotten(all_breakers: Breakers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_TARGETS", 1)
-    begun = all_breakers.begin(SNAPSHOT, METADATA, 1.0)
+    begun = all_breakers.begin(SNAPSHOT, METADATA, Headers(), 1.0)
     assert begun is not None
     begun[0].end(begun[1], 2.0)
     target = TO_V1.targets["chat", "v1"][0]
@@ -133,3 +138,79 @@ def test_idle_ones_of_old_are_forgotten(all_breakers: Breakers, monkeypatch: pyt
     west = TO_V1.targets["chat", "v2"][0]
     assert all_breakers.busy(TO_V1.policies[0], west) is None
     assert all_breakers.describe(TO_V1).keys() == {("chat", "v2", west.pool)}
+
+
+A, B = "10.0.0.1:80", "10.0.0.2:80"
+PICKED = Snapshot(
+    (Policy("chat", models=("chat",), versions=(Version("v1", 1, (A, B)),), breaker=BOUNDS, picking=Picking()),)
+)
+
+
+def picked(*endpoints: str) -> Headers:
+    return Headers.of([(DESTINATION_ENDPOINT, ",".join(endpoints))])
+
+
+@pytest.fixture
+def of_endpoints(all_breakers: Breakers) -> Breakers:
+    assert all_breakers.wanted(PICKED)
+    return all_breakers
+
+
+def test_where_endpoints_are_picked_each_has_a_breaker(of_endpoints: Breakers) -> None:
+    (policy,), (target,) = PICKED.policies, PICKED.targets["chat", "v1"]
+    first = of_endpoints.begin(PICKED, METADATA, picked(A, B), 1.0)
+    assert first is not None
+    assert of_endpoints.describe(PICKED) == {NAMED: (4, 1, CLOSED, ())}
+    assert of_endpoints.begin(PICKED, METADATA, picked("10.0.0.9:80"), 1.0) is None
+    for _ in range(8):
+        of_endpoints.account(PICKED, account(served=B))
+        of_endpoints.account(PICKED, account())  # it is not known who served it
+    assert of_endpoints.describe(PICKED) == {NAMED: (3, 1, CLOSED, (B,))}
+    assert of_endpoints.busy(policy, target) is None
+    assert of_endpoints.begin(PICKED, METADATA, picked(A), 1.0) is not None
+    assert of_endpoints.busy(policy, target) is not None
+    assert of_endpoints.within(policy, target)  # the one that is ejected
+    decision = Decision(None, policy, "chat", "v1", "default")  # type: ignore[arg-type]
+    with pytest.raises(NoRoom):
+        of_endpoints.admit(decision, (Headers(), None, b"key"), PICKED, frozenset(), stays=False)
+    first[0].end(first[1], 1.0)
+    found = of_endpoints.admit(decision, (Headers(), None, b"key"), PICKED, frozenset(), stays=False)
+    assert found == (decision, ())
+    assert of_endpoints.describe(PICKED)[NAMED][1] == 1  # the pick says to which it goes
+
+
+def test_a_request_counts_where_it_is_answered(of_endpoints: Breakers) -> None:
+    begun = of_endpoints.begin(PICKED, METADATA | {"streamed": "true", "observe": "0.5"}, picked(A, B), 1.0)
+    assert begun is not None
+    assert of_endpoints.served(*begun, A, 1.5) == begun
+    moved = of_endpoints.served(*begun, B, 1.5)
+    assert moved is not None
+    assert (begun[0].in_flight, moved[0].in_flight, moved[1].waiting) == (0, 2, True)
+    assert of_endpoints.served(*moved, "10.0.0.9:80", 1.6) is None
+    assert of_endpoints.describe(PICKED)[NAMED][1] == 0
+
+
+def test_endpoints_of_targets_that_are_gone_are_forgotten(of_endpoints: Breakers) -> None:
+    assert of_endpoints.begin(PICKED, METADATA, picked(A), 1.0) is not None
+    fewer = (msgspec.structs.replace(PICKED.policies[0], versions=(Version("v1", 1, (B,)),)),)
+    assert of_endpoints.wanted(Snapshot(fewer))
+    assert of_endpoints.endpoints(fewer[0], NAMED) is not None
+    assert of_endpoints.describe(PICKED) == {NAMED: (2, 0, CLOSED, ())}
+    assert of_endpoints.wanted(SNAPSHOT)
+    assert of_endpoints.endpoints(fewer[0], NAMED) is None, "the policy in force picks none"
+    assert not of_endpoints.wanted(Snapshot((OTHER,)))
+    assert of_endpoints.describe(PICKED) == {}
+
+
+def test_endpoints_that_are_names_have_none(all_breakers: Breakers) -> None:
+    named = msgspec.structs.replace(PICKED.policies[0], versions=(Version("v1", 1, ("one.example:80",)),))
+    all_breakers.wanted(Snapshot((named,)))
+    assert all_breakers.endpoints(named, NAMED) is None
+    assert all_breakers.begin(Snapshot((named,)), METADATA, Headers(), 1.0) is not None
+
+
+def test_names_that_a_stranger_makes_up_are_not_kept(of_endpoints: Breakers) -> None:
+    for number in range(9):
+        made_up = METADATA | {"version": f"v{number}", "gpu_pool": "none of ours"}
+        assert of_endpoints.begin(PICKED, made_up, picked(A), 1.0) is None
+    assert of_endpoints.describe(PICKED) == {}

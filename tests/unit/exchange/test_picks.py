@@ -222,9 +222,26 @@ def test_a_refusal_tells_that_the_request_was_diverted_before() -> None:
     breaker = CircuitBreaker(1, 1, fallback_version="v2")
     process = Process(Snapshot((Policy("chat", versions=versions, breaker=breaker, picking=Picking()),)))
     process.breakers, process.unreachable = Breakers(lambda: 0.0), frozenset({B})
-    assert process.breakers.begin(process.view, {"policy": "chat", "version": "v1"}, 0.0) is not None
+    assert process.breakers.begin(process.view, {"policy": "chat", "version": "v1"}, Headers(), 0.0) is not None
     diverted, picked, reject, _ = process.ask()
     assert (diverted.to, picked.outcome, reject.code) == ("version", "none_ready", "no_endpoint")
+
+
+def test_endpoints_whose_breakers_take_nothing_are_left_out_while_others_are_left() -> None:
+    process = Process(snapshot(Picking("least-loaded"), breaker=CircuitBreaker(1, 1)))
+    now = [1.0]
+    process.breakers = breakers = Breakers(lambda: now[0])
+    unreachable = frozenset[str](), frozenset((A,))
+    process.picks = Picks(process.board, lambda: unreachable[now[0] > 1], limits=breakers.endpoints)
+    process.board.waiting = {A: 0, B: 1, C: 2, D: 3}
+    assert breakers.wanted(process.view)
+    assert [process.picked() for _ in ADDRESSES] == list(ADDRESSES)
+    full = [action for action in process.ask() if isinstance(action, Reject)]
+    assert [(one.status, one.code) for one in full] == [(429, "no_room")]
+    now[0] += 1.0  # what was decided and not seen counts no longer
+    assert process.picked() == B
+    assert process.picked(subset=(B,)) == B, "the proxy leaves no other"
+    assert process.picked(subset=(B, D)) == D
 
 
 def test_what_a_server_keeps_is_asked_for_there_unless_the_proxy_rules_it_out() -> None:

@@ -65,7 +65,8 @@ def test_who_served_a_request_whose_endpoint_was_picked(served: str, by: str) ->
     logged = LoggedRequest(200, 2.0, "llama/v1/west", metadata=ROUTED, picked="a:1,b:1", served=served)
     llama, plain = SNAPSHOT.policies
     picking = Snapshot((msgspec.structs.replace(llama, picking=Picking()), plain), SNAPSHOT.pools)
-    assert account(picking, logged, TARGETS) == (DECIDED, Served("llama", "v1", "west", by))
+    decided = msgspec.structs.replace(DECIDED, served=served)
+    assert account(picking, logged, TARGETS) == (decided, Served("llama", "v1", "west", by))
     assert picked_endpoint(picking, logged) == "a:1"
     assert could_not_be_reached(logged) == (by in ("fallback", "other"))
     unconnected = msgspec.structs.replace(logged, flags=("upstream_connection_failure",))

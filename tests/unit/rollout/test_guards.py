@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
-from extproc.rollout.evidence import ABANDONED, DURATION, StepEvidence, VersionEvidence
+from extproc.rollout.evidence import ABANDONED, DURATION, StepEvidence, VersionEvidence, of_all
 from extproc.rollout.guards import ALARM_LEVEL, MAX_LOOKS, count_tests, judge
 from extproc.rollout.steps import FAILING, PASSING, WAITING, Verdict
 
@@ -74,6 +74,29 @@ def test_an_alarm_of_errors_needs_several_users(by_user: str, word: str) -> None
     found = [verdict(ERROR_GUARD, {"v2": one}) for one in (failed, answers_failed)]
     assert [one.word for one in found] == [word, word]
     assert ("which are of too few users" in found[0].reason) is (word == WAITING)
+
+
+LATE_OR_SHORT = [(FIRST_TOKEN_GUARD, 0.9, 0.2), (RATIO_GUARD, 0.9, 0.2), (TOKENS_GUARD, 5, 100), (FEWEST_GUARD, 5, 100)]
+
+
+@pytest.mark.parametrize(("guard", "bad", "good"), LATE_OR_SHORT)
+@pytest.mark.parametrize(("users", "word"), [(1, WAITING), (2, WAITING), (5, FAILING)])
+def test_an_alarm_of_times_and_lengths_needs_several_users(
+    guard: Guard, bad: float, good: float, users: int, word: str
+) -> None:
+    """Whoever sends most requests, and whatever they ask for."""
+    versions = {"v1": VersionEvidence(), "v2": VersionEvidence()}
+    for number in range(200):
+        user = f"{number % 256:02x}"
+        versions["v1"].note(guard.metric, good, user)
+        versions["v2"].note(guard.metric, good, user)
+    for number in range(1200):
+        versions["v2"].note(guard.metric, bad, f"{number % users:02x}")
+    assert verdict(guard, versions).word == word
+    known = {name: VersionEvidence() for name in versions}
+    for name, one in versions.items():
+        known[name].values = {metric: of_all(found) for metric, found in one.values.items()}
+    assert verdict(guard, known).word == FAILING, "where users are not known"
 
 
 def evidence(answers: int, left: dict[float, int] | None = None, *, took: float = 1.0) -> VersionEvidence:

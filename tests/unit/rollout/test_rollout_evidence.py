@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS
-from extproc.rollout.evidence import StepEvidence, VersionEvidence
+from extproc.rollout.evidence import USER_GROUPS, ZERO, StepEvidence, VersionEvidence, bucket, in_groups, of_all
 
 VALUES = st.lists(st.tuples(st.sampled_from([FIRST_TOKEN, OUTPUT_TOKENS]), st.floats(0, 1000)), max_size=20)
 
@@ -15,7 +15,7 @@ VALUES = st.lists(st.tuples(st.sampled_from([FIRST_TOKEN, OUTPUT_TOKENS]), st.fl
 def evidence(values: list[tuple[str, float]]) -> VersionEvidence:
     found = VersionEvidence(requests=len(values), answers=len(values) // 2)
     for metric, value in values:
-        found.note(metric, value)
+        found.note(metric, value, f"{int(value) % 256:02x}")
         if value > 500:
             found.fail(f"{value % 7:.0f}")
             found.fail_in_answer(f"{value % 3:.0f}")
@@ -42,6 +42,18 @@ def test_sums_do_not_depend_on_who_counted(one: list[tuple[str, float]], two: li
     assert whole.values == evidence([*one, *two]).values
     whole.add(evidence(two), -1)
     assert counted(whole) == counted(evidence(one))
+
+
+def test_values_are_told_apart_by_groups_of_users() -> None:
+    found = VersionEvidence()
+    for user, value in (("", 0.0), ("00", 1.0), ("10", 1.0), ("0f", 0.0), ("ff", 1e300), ("no word", 1e-300)):
+        found.note(FIRST_TOKEN, value, user)
+    groups = in_groups(found.values[FIRST_TOKEN])
+    assert groups[0] == {ZERO: 1, bucket(1e-300): 1}
+    assert groups[1] == {bucket(1.0): 2}
+    assert groups[USER_GROUPS] == {ZERO: 1, bucket(1e300): 1}
+    assert of_all(found.values[FIRST_TOKEN]) == {ZERO: 2, bucket(1.0): 2, bucket(1e300): 1, bucket(1e-300): 1}
+    assert of_all({10**9: 1, -(10**9): 1}) == {}  # no process counts so
 
 
 @given(VALUES)

@@ -14,6 +14,7 @@ from extproc.rollout.verdict import (
     count_above,
     count_below,
     exceeds,
+    exceeds_without_any,
     log_evidence,
     quantile,
     quantile_bounds,
@@ -92,7 +93,7 @@ def test_bounds_of_a_quantile_are_wrong_no_more_often_than_promised() -> None:
             for value in values[seen:look]:
                 found[bucket(value)] = found.get(bucket(value), 0) + 1
             seen = look
-            low, high = quantile_bounds(found, 0.5, LEVEL / 2)
+            low, high = quantile_bounds([found], 0.5, LEVEL / 2)
             missed |= not low < median <= high
         wrong += missed
     assert wrong <= 200 * LEVEL
@@ -100,17 +101,17 @@ def test_bounds_of_a_quantile_are_wrong_no_more_often_than_promised() -> None:
 
 def test_bounds_close_in_on_the_quantile() -> None:
     values = buckets_of([n / 1000 for n in range(1, 20_001)])
-    low, high = quantile_bounds(values, 0.95, 0.001)
+    low, high = quantile_bounds([values], 0.95, 0.001)
     assert 18.3 < low < 19 < high < 19.7
     assert quantile(values, 0.95) == pytest.approx(19, rel=0.021)
-    assert quantile_bounds({}, 0.5, 0.01) == (-inf, inf)
+    assert quantile_bounds([{}], 0.5, 0.01) == (-inf, inf)
     assert quantile({}, 0.5) is None
 
 
 def test_values_that_are_all_the_same_have_the_bounds_of_their_bucket() -> None:
-    low, high = quantile_bounds({bucket(0.5): 1000}, 0.5, 0.001)
+    low, high = quantile_bounds([{bucket(0.5): 1000}], 0.5, 0.001)
     assert low < 0.5 <= high <= low * GROWTH * 1.001
-    assert quantile_bounds({ZERO: 1000}, 0.5, 0.001) == (-inf, 0.0)
+    assert quantile_bounds([{ZERO: 1000}], 0.5, 0.001) == (-inf, 0.0)
 
 
 @given(st.lists(st.floats(0, 1e4), max_size=60), st.floats(1e-3, 1e4))
@@ -127,3 +128,47 @@ def test_a_value_is_in_its_bucket(value: float) -> None:
     number = bucket(value)
     assert upper_bound(number - 1) * (1 - 1e-9) < value <= upper_bound(number) * (1 + 1e-9)
     assert bucket(0) == ZERO < bucket(1e-30)
+
+
+def test_what_two_groups_of_users_do_changes_nothing() -> None:
+    """Whichever they are, the level holds; and what is so of all users is still seen."""
+    random = np.random.default_rng(11)
+    trials, alarms = [60] * 16, 0
+    for _ in range(SEQUENCES):
+        hits = random.binomial(trials, 0.05)
+        hits[random.choice(16, 2, replace=False)] = 60
+        alarms += exceeds_without_any([0, *hits], [0, *trials], 0.05, LEVEL)
+        assert exceeds(int(hits.sum()), 960, 0.05, LEVEL)
+    assert alarms <= SEQUENCES * LEVEL
+    assert exceeds_without_any([0, *[12] * 16], [0, *trials], 0.05, LEVEL)
+    assert not exceeds_without_any([0, 60, 60, *[0] * 14], [0, 60, 60, *[0] * 14], 0.05, LEVEL), "nobody is left"
+
+
+def test_users_who_are_not_known_are_never_left_out() -> None:
+    for hits, trials in ((15, 200), (4, 200), (0, 0)):
+        assert exceeds_without_any([hits, 0], [trials, 0], 0.01, 0.0005) == exceeds(hits, trials, 0.01, 0.0005)
+
+
+def test_bounds_of_a_quantile_stand_without_any_two_groups() -> None:
+    slow, quick = {bucket(3.0): 400}, buckets_of([n / 1000 for n in range(1, 201)])
+    low, high = quantile_bounds([{}, slow, slow, *[quick] * 6], 0.5, 0.001)
+    alone = quantile_bounds([{number: 6 * count for number, count in quick.items()}], 0.5, 0.001)
+    assert low <= alone[0] < 0.1 < alone[1] < high
+    assert low < 0.2
+    assert quantile_bounds([{}, slow, slow], 0.5, 0.001) == (-inf, inf)
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.4, 0.8]), max_size=30), min_size=1, max_size=5))
+def test_the_edges_that_are_found_are_those_that_a_look_at_all_would_find(groups: list[list[float]]) -> None:
+    found = [buckets_of(values) for values in groups]
+    low, high = quantile_bounds(found, 0.5, 0.2)
+    whole = [sum(group.values()) for group in found]
+    edges = sorted({number for group in found for number in group})
+
+    def hits(at: int, sign: int) -> list[int]:
+        return [sum(c for n, c in group.items() if sign * (n - at) >= 0) for group in found]
+
+    above = [n for n in edges if exceeds_without_any(hits(n, 1), whole, 0.5, 0.2)]
+    below = [n for n in edges if exceeds_without_any(hits(n, -1), whole, 0.5, 0.2)]
+    lowest = -inf if not above or above[-1] == ZERO else upper_bound(above[-1] - 1)
+    assert (low, high) == (lowest, upper_bound(below[0]) if below else inf)

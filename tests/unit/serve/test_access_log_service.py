@@ -11,6 +11,7 @@ import pytest
 
 from extproc._pb import access_log_pb2 as pb
 from extproc.envoy.access_log import STREAM
+from extproc.exchange.breakers import Breakers
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.grpc_server import Abort, StatusCode
 from extproc.policy.picking import Picking
@@ -202,7 +203,7 @@ def test_all_streams_end_where_the_processor_stops(
 
 def test_a_request_whose_endpoint_was_picked_is_in_flight_no_more(metrics: Metrics) -> None:
     snapshot = Snapshot((Policy("p", versions=(Version("v1", 1, (A, B)),), picking=Picking()),))
-    picks = EndpointPicks(SaidLoads, frozenset)
+    picks = EndpointPicks(SaidLoads, frozenset, Breakers(lambda: 0.0))
     ended: list[tuple[str, bool]] = []
     picks.ended = lambda endpoint, *, reached: ended.append((endpoint, reached))  # type: ignore[method-assign]
     message = pb.StreamAccessLogsMessage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from extproc.exchange.breakers import Breakers
 from extproc.policy.picking import Picking
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.serve.endpoint_picks import AVOIDED_FOR, EndpointPicks
@@ -11,7 +12,7 @@ PLAIN, PICKING = Snapshot((Policy("a"),)), Snapshot((Policy("a"), Policy("b", mo
 
 
 def test_where_a_policy_wants_them() -> None:
-    picks = EndpointPicks(SaidLoads, frozenset)
+    picks = EndpointPicks(SaidLoads, frozenset, Breakers(lambda: 0.0))
     assert picks.of(PLAIN) is None
     made = picks.of(PICKING)
     assert made is not None
@@ -33,7 +34,7 @@ def test_how_many_wait_where_they_may() -> None:
 def test_what_envoy_could_not_reach_is_avoided_for_a_while() -> None:
     now = 100.0
     board = SaidLoads()
-    picks = EndpointPicks(lambda: board, frozenset, lambda: now)
+    picks = EndpointPicks(lambda: board, frozenset, Breakers(lambda: now), lambda: now)
     picks.ended("a:1", reached=True)
     assert picks.avoided() == frozenset()
     picks.ended("a:1", reached=False)

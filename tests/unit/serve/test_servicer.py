@@ -116,7 +116,7 @@ def test_a_watched_request_is_in_flight_until_its_stream_ends_in_any_way(metrics
     snapshot, breakers = Snapshot((policy,)), Breakers(perf_counter)
 
     def in_flight() -> float:
-        return sum(present for _, present, _ in breakers.describe(snapshot).values())
+        return sum(present for _, present, *_ in breakers.describe(snapshot).values())
 
     observed = head(observability_mode=True, metadata_context=metadata(policy="llama", version="v1", api="openai"))
     with running({PROCESS: handler_factory(lambda: snapshot, metrics, breakers=breakers)}) as server:
@@ -224,7 +224,7 @@ class Queue:
         spec = Picking("least-loaded", saturation=Saturation(waiting=0), max_queue=2)
         versions = (Version("v1", 1, ("10.0.0.1:80",)),)
         self.snapshot = Snapshot((Policy("llama", models=("llama",), versions=versions, picking=spec),))
-        self.picks = EndpointPicks(lambda: self.board, frozenset)
+        self.picks = EndpointPicks(lambda: self.board, frozenset, Breakers(lambda: 0.0))
         self.services = {PROCESS: handler_factory(lambda: self.snapshot, metrics, picks=self.picks)}
         self.tell(9)
 

@@ -10,7 +10,7 @@ import pytest
 from extproc.exchange.notes import Observed, RequestAccount
 from extproc.policy.rollout_plan import ERRORS, FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN, Guard, RolloutPlan
 from extproc.policy.snapshot import Policy, Snapshot, Version
-from extproc.rollout.evidence import ABANDONED, DURATION, ZERO, VersionEvidence, bucket
+from extproc.rollout.evidence import ABANDONED, DURATION, ZERO, VersionEvidence, bucket, in_groups
 from extproc.telemetry.measured_versions import (
     Measured,
     MeasuredVersions,
@@ -97,6 +97,18 @@ def test_values_count_once_whatever_they_stand_for() -> None:
         PER_TOKEN: {bucket(0.02): 1},
         OUTPUT_TOKENS: {bucket(40): 1},
     }
+
+
+def test_times_and_lengths_are_counted_by_groups_of_users() -> None:
+    told = observed(accounted=True, first_token=0.25, per_token=0.02, output_tokens=40, user="03")
+    left = observed("0", error="client_left", accounted=True, user="04")
+    found = {metric: in_groups(values) for metric, values in counted(told, left).values.items()}
+    assert [found[m][4] for m in (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS)] == [
+        {bucket(0.25): 1},
+        {bucket(0.02): 1},
+        {bucket(40): 1},
+    ]
+    assert found[ABANDONED][5] == {bucket(0.5): 1}
 
 
 def test_how_long_whole_answers_take_and_who_leaves_before_one_waits() -> None:
