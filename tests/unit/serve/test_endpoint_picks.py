@@ -23,7 +23,7 @@ def test_where_a_policy_wants_them() -> None:
 def test_how_many_wait_where_they_may() -> None:
     versions = (Version("v1", 1, ("10.0.0.1:80",)), Version("v2", 0, ("10.0.0.2:80",)))
     queue = Policy("q", models=("q",), versions=versions, picking=Picking(max_queue=5))
-    picks = EndpointPicks(SaidLoads, frozenset)
+    picks = EndpointPicks(SaidLoads, frozenset, Breakers(lambda: 0.0))
     expected = {("q", "v1", ""): 0, ("q", "v2", ""): 0}
     assert picks.waiting(Snapshot((*PICKING.policies, queue))) == expected, "before the first request"
     assert picks.of(PICKING) is not None
