@@ -2,6 +2,7 @@
 
 cimport cython
 
+@cython.final
 cdef class Headers:
     cdef public dict _first
     cdef public tuple _pairs

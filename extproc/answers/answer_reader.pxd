@@ -5,6 +5,7 @@ from extproc.answers.wire.decoder cimport Allowance
 
 cimport cython
 
+@cython.final
 cdef class AnswerReader:
     cdef public AnswerState state
     cdef public bint malformed

@@ -6,6 +6,7 @@ cimport cython
 
 cdef int _OUTPUT, _END, _FINISH, _ERROR, _FAILURE
 
+@cython.final
 cdef class EventInspector:
     cdef public object shape, _roots
     cdef public bint has_end_mark, pieces_are_tokens

@@ -5,6 +5,7 @@ cimport cython
 from extproc.exchange.endpoint_breakers cimport EndpointBreaker, EndpointBreakers
 from extproc.policy.breaker cimport Breaker, InFlight
 
+@cython.final
 cdef class Breakers:
     cdef object _clock, _snapshot
     cdef Py_ssize_t _processes

@@ -4,6 +4,7 @@ from extproc.answers.answer_reader cimport AnswerReader as Reader
 
 cimport cython
 
+@cython.final
 cdef class ObserveStream:
     cdef public bint _accounted, _done, _goes_on
     cdef public double _end_share, _last_event

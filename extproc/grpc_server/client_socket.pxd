@@ -7,6 +7,7 @@ cimport cython
 cdef int EPOLLIN, EPOLLOUT
 cdef Py_ssize_t MAX_QUEUED, UNLIMITED
 
+@cython.final
 cdef class ClientSocket:
     cdef public bint closed, _handshake_done
     cdef public bytes _unsent

@@ -2,6 +2,7 @@
 
 cimport cython
 
+@cython.final
 cdef class Field:
     cdef public bytes name, value
     cdef public int kinds, not_after

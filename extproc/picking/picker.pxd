@@ -5,6 +5,7 @@ cimport cython
 from extproc.picking.prefix_index cimport PrefixIndex
 from extproc.picking.standing cimport Standing
 
+@cython.final
 cdef class Picker:
     cdef readonly object spec
     cdef str _cluster

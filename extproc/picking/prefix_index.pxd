@@ -2,6 +2,7 @@
 
 cimport cython
 
+@cython.final
 cdef class PrefixIndex:
     cdef Py_ssize_t _capacity, _share
     cdef tuple _addresses

@@ -6,6 +6,7 @@ cdef double[::1] _LOTS
 cdef Py_ssize_t _LAST_LOT, _MOST_ADAPTERS
 cdef double _INFINITE, _STALE_AFTER, _READING_RATE, _BELIEVED
 
+@cython.final
 cdef class Standing:
     cdef Py_ssize_t _size
     cdef readonly bytes ready

@@ -6,11 +6,13 @@ cimport cython
 from extproc.policy.change_test cimport ChangeTest
 from extproc.policy.usual_time cimport UsualTime
 
+@cython.final
 cdef class InFlight:
     cdef readonly double began, weight
     cdef readonly Py_ssize_t epoch
     cdef readonly bint waiting, late, slow
 
+@cython.final
 cdef class Breaker:
     cdef public double promised
     cdef readonly double in_flight

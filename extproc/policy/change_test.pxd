@@ -1,5 +1,8 @@
 # Types in C for change_test.py, where it is compiled (setup.py).
 
+cimport cython
+
+@cython.final
 cdef class ChangeTest:
     cdef double _bad, _good, _threshold, _score
 

@@ -2,6 +2,7 @@
 
 cimport cython
 
+@cython.final
 cdef class UsualTime:
     cdef readonly object seconds
     cdef readonly double late_after

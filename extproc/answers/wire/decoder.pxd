@@ -1,5 +1,8 @@
 # Types in C for decoder.py, where it is compiled (setup.py).
 
+cimport cython
+
+@cython.final
 cdef class Allowance:
     cdef public Py_ssize_t _bytes_each, _capacity, _left, _piece, taken
 

@@ -2,6 +2,7 @@
 
 cimport cython
 
+@cython.final
 cdef class SseEvents:
     cdef public object _allowance, _data, _line
     cdef public bytes _event, _event_before
