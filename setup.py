@@ -71,6 +71,8 @@ FLAGS = [
     *(f"-falign-{what}=1" for what in ("functions", "jumps", "labels", "loops")),
     *("-fcf-protection=none", "-fno-plt", "-fno-stack-protector"),
 ]
+PLAIN_FLAGS = ["-g0", "-w", "-O1", "-fno-stack-protector"]
+"""For compilers that do not know all of gcc's: clang."""
 
 DIRECTIVES = {
     "language_level": "3",
@@ -84,8 +86,8 @@ SHARED = "extproc._cython_shared"
 CPUS = len(os.sched_getaffinity(0))
 
 
-def hindrance() -> str:
-    """Why C can't be compiled here for this Python; empty where it can."""
+def hindrance(flags: list[str]) -> str:
+    """Why C can't be compiled here for this Python with the flags; empty where it can."""
     from distutils.ccompiler import new_compiler
     from distutils.errors import CompileError, DistutilsPlatformError
     from distutils.sysconfig import customize_compiler
@@ -100,7 +102,7 @@ def hindrance() -> str:
                 [str(source)],
                 output_dir=directory,
                 include_dirs=[sysconfig.get_path("include"), sysconfig.get_path("platinclude")],
-                extra_preargs=FLAGS,
+                extra_preargs=flags,
             )
         except (CompileError, DistutilsPlatformError) as error:
             return str(error)
@@ -111,18 +113,19 @@ def extensions() -> list[Extension]:
     """None where nothing is to be compiled, or nothing can be."""
     if "editable_wheel" in sys.argv or not {"build", "build_ext", "bdist_wheel", "install"} & set(sys.argv):
         return []
-    if why := hindrance():
+    flags = PLAIN_FLAGS if hindrance(FLAGS) else FLAGS
+    if why := hindrance(flags):
         print(f"Nothing is compiled, so it will be slower: no C compiler, or no headers of this Python ({why})")
         return []
     from Cython.Build import cythonize
 
     print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs, some 70 seconds of one …", flush=True)
     found = [
-        Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=FLAGS)
+        Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=flags)
         for name in COMPILED
     ]
     made: list[Extension] = cythonize(
-        [*found, Extension(SHARED, [], extra_compile_args=FLAGS)],
+        [*found, Extension(SHARED, [], extra_compile_args=flags)],
         build_dir="build/cython",
         nthreads=CPUS,
         compiler_directives=DIRECTIVES,

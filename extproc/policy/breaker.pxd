@@ -12,7 +12,6 @@ cdef class InFlight:
     cdef readonly Py_ssize_t epoch
     cdef readonly bint waiting, late, slow
 
-@cython.final
 cdef class Breaker:
     cdef public double promised
     cdef readonly double in_flight

@@ -5,6 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +39,34 @@ def test_it_runs_as_the_run_says(name: str) -> None:
 def test_types_in_c_are_of_compiled_modules() -> None:
     typed = {path.relative_to(ROOT / "extproc").with_suffix("").as_posix() for path in ROOT.glob("extproc/**/*.pxd")}
     assert typed <= {name.replace(".", "/") for name in chosen()}
+
+
+def test_no_class_that_is_final_in_c_has_subclasses() -> None:
+    """Cython refuses them, which nothing would tell before a wheel is built."""
+    types = [(path, path.read_text()) for path in ROOT.glob("extproc/**/*.pxd")]
+    final = {name for _, text in types for name in re.findall(r"@cython\.final\ncdef class (\w+)", text)}
+    assert final
+    modules = [ast.parse(path.with_suffix(".py").read_text()) for path, _ in types]
+    classes = [node for tree in modules for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert [node.name for node in classes if {ast.unparse(base) for base in node.bases} & final] == []
+
+
+@pytest.mark.skipif(
+    not Path(sysconfig.get_path("include"), "Python.h").exists(),
+    reason="no headers of this Python: nothing is compiled",
+)
+def test_a_compiler_without_gccs_flags_gets_others(tmp_path: Path) -> None:
+    """As clang: it ends with an error at a flag that it does not know."""
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fno-tree-pta*) exit 1 ;; esac\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    asked = (
+        "import runpy; found = runpy.run_path('setup.py', run_name='setup'); "
+        "print(*(not found['hindrance'](found[flags]) for flags in ('FLAGS', 'PLAIN_FLAGS')))"
+    )
+    for chosen_compiler, expected in (("cc", "True True"), (str(compiler), "False True")):
+        environment = os.environ | {"CC": chosen_compiler}
+        done = subprocess.run(
+            [sys.executable, "-c", asked], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == expected
