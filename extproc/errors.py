@@ -100,7 +100,8 @@ class PolicyProblems(Exception):  # noqa: N818
 def cannot_listen(address: str, flag: str, reason: str = "it is taken or not allowed") -> SetupError:
     """The error of whoever asked for ``address`` (``host:port``, ``unix:///path``) with ``flag``."""
     return SetupError(
-        f"cannot listen on {address} ({flag}): {reason}; stop what uses it, or choose another with {flag}"
+        f"cannot listen on {address} ({flag}): {reason}; stop what uses it, or give another address of this "
+        f"machine with {flag}"
     )
 
 
