@@ -55,7 +55,8 @@ def _get(url: str, path: str) -> bytes:
     except BadAnswerError as error:
         raise SetupError(f"{path} of {url}: {error}") from error
     except (OSError, ValueError) as error:
-        raise SetupError(f"{url} does not answer: {error}; in Istio: kubectl port-forward POD 15000") from error
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        raise SetupError(f"{url} does not answer: {why}; in Istio: kubectl port-forward POD 15000") from error
     if status != 200:
         raise SetupError(f"{url}{path} answers {status}; {quoted(body)}")
     return body

@@ -96,7 +96,7 @@ def test_a_target_that_fails_every_request_is_not_measured(url: str, capsys: pyt
 
 def test_an_address_where_nothing_listens(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", URL, "--seconds", "0.1"]) == 1
-    assert capsys.readouterr().err.startswith("extproc: cannot reach 127.0.0.1:1: ")
+    assert capsys.readouterr().err.startswith("extproc: cannot reach 127.0.0.1:1: Connection refused; is it")
 
 
 def test_without_its_libraries_it_says_what_to_install(

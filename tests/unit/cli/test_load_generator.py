@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import time
 from collections.abc import Iterator
@@ -100,6 +101,12 @@ def test_two_addresses_in_turns(rate: float, url: str) -> None:
         assert all(0 < s.first <= s.total for s in one)
     if rate:
         assert len(samples[url]) == 60
+
+
+def test_progress_is_for_terminals_only(url: str) -> None:
+    told = io.StringIO()
+    generate(Plan((url,), "/", b"{}", (), connections=1, seconds=0.01), Console(file=told))
+    assert told.getvalue() == ""
 
 
 def test_a_target_that_fails_every_probe_is_not_measured(url: str) -> None:
