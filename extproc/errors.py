@@ -97,6 +97,13 @@ class PolicyProblems(Exception):  # noqa: N818
         self.problems = tuple(problems)
 
 
+def problem_counts(problems: Sequence[Problem]) -> str:
+    """How many errors and warnings these are, in words."""
+    warnings = sum(problem.warning for problem in problems)
+    errors = len(problems) - warnings
+    return f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+
+
 def cannot_listen(address: str, flag: str, reason: str = "it is taken or not allowed") -> SetupError:
     """The error of whoever asked for ``address`` (``host:port``, ``unix:///path``) with ``flag``."""
     return SetupError(
