@@ -97,6 +97,11 @@ class PolicyProblems(Exception):  # noqa: N818
         self.problems = tuple(problems)
 
 
+def cause(error: BaseException) -> str:
+    """Why something failed: of an ``OSError`` what the system says, without its number."""
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+
+
 def problem_counts(problems: Sequence[Problem]) -> str:
     """How many errors and warnings these are, in words."""
     warnings = sum(problem.warning for problem in problems)

@@ -102,7 +102,9 @@ async def _probe(session: aiohttp.ClientSession, plan: Plan, url: str) -> None:
             return
         outcomes.append(sample.outcome)
     got = ", ".join(dict.fromkeys(outcomes))
-    raise SetupError(f"{url.rstrip('/')}{plan.path} fails every request ({got}); correct --path, --body or -H")
+    asked_wrongly = any(one.startswith("4") and one != "429" for one in outcomes)
+    remedy = "correct --path, --body or -H" if asked_wrongly else "see in its log why, and whether model servers run"
+    raise SetupError(f"{url.rstrip('/')}{plan.path} fails every request ({got}); {remedy}")
 
 
 async def _turn(session: aiohttp.ClientSession, plan: Plan, url: str, seconds: float) -> list[Sample]:

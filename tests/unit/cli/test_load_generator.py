@@ -111,7 +111,9 @@ def test_progress_is_for_terminals_only(url: str) -> None:
 
 def test_a_target_that_fails_every_probe_is_not_measured(url: str) -> None:
     plan = Plan((url,), "/", b"{}", (("x-fail", "1"),), connections=2, seconds=0.1)
-    with pytest.raises(SetupError, match=r"/ fails every request \(503\)"):
+    with pytest.raises(
+        SetupError, match=r"/ fails every request \(503\); see in its log why, and whether model servers run"
+    ):
         generate(plan, SILENT)
 
 
