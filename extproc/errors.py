@@ -97,10 +97,23 @@ class PolicyProblems(Exception):  # noqa: N818
         self.problems = tuple(problems)
 
 
+def cause(error: BaseException) -> str:
+    """Why something failed: of an ``OSError`` what the system says, without its number."""
+    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+
+
+def problem_counts(problems: Sequence[Problem]) -> str:
+    """How many errors and warnings these are, in words."""
+    warnings = sum(problem.warning for problem in problems)
+    errors = len(problems) - warnings
+    return f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+
+
 def cannot_listen(address: str, flag: str, reason: str = "it is taken or not allowed") -> SetupError:
     """The error of whoever asked for ``address`` (``host:port``, ``unix:///path``) with ``flag``."""
     return SetupError(
-        f"cannot listen on {address} ({flag}): {reason}; stop what uses it, or choose another with {flag}"
+        f"cannot listen on {address} ({flag}): {reason}; stop what uses it, or give another address of this "
+        f"machine with {flag}"
     )
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from extproc.errors import SetupError
+from extproc.errors import SetupError, cause
 from extproc.fetch.answer_reader import AnswerReader
 from extproc.fetch.steps import get, receive, run, send
 from extproc.fetch.url import Url
@@ -177,4 +177,4 @@ def _resolve(source: str) -> list[Replica]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it takes too long"
-    return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
+    return cause(error)

@@ -55,8 +55,14 @@ def collect_report(sources: Sequence[str], seconds: float) -> ReplicaTraffic:
             covered, config = max(covered, window.seconds), policy
             answered.append(replica.name)
     if not answered:
-        raise SetupError("; ".join(problems))
+        raise nobody_answers(problems)
     return ReplicaTraffic(TrafficWindow(covered, rows), config, tuple(answered), tuple(problems))
+
+
+def nobody_answers(problems: Sequence[str]) -> SetupError:
+    """The error of a look at processors of which none answers. ``problems``: why, of each."""
+    remedy = "give the admin port of a running processor: --admin of `extproc serve`, the page that `extproc up` names"
+    return SetupError("\n".join((*problems, remedy)))
 
 
 def find_replicas(sources: Sequence[str]) -> tuple[list[Replica], list[str]]:

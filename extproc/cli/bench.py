@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from extproc.command_line.argument_types import count, path, seconds, url
+from extproc.command_line.argument_types import above_zero, count, path, url
 from extproc.command_line.request_flags import add_header_flag, body
 from extproc.command_line.subcommand import Subcommands, command
 from extproc.errors import not_installed
@@ -39,9 +39,11 @@ def add(commands: Subcommands) -> None:
         "--body", type=body, default=_CHAT, metavar="TEXT|@FILE", help="the request's body (a short chat)"
     )
     add_header_flag(bench)
-    bench.add_argument("--rate", type=seconds, default=0.0, metavar="N", help="requests per second (as fast as can be)")
+    bench.add_argument(
+        "--rate", type=above_zero, default=0.0, metavar="N", help="requests per second (as fast as can be)"
+    )
     bench.add_argument("--connections", type=count, default=16, metavar="N", help="without --rate (%(default)s)")
-    bench.add_argument("--seconds", type=seconds, default=10.0, metavar="N", help="for each address (%(default)g)")
+    bench.add_argument("--seconds", type=above_zero, default=10.0, metavar="N", help="for each address (%(default)g)")
     bench.add_argument("--json", action="store_true", help="the result as JSON on stdout")
 
 

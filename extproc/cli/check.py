@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from extproc.cli.shared_flags import add_locality_flag
 from extproc.command_line.subcommand import Subcommands, command, policies
-from extproc.errors import PolicyProblems, Problem
+from extproc.errors import PolicyProblems, Problem, problem_counts
 
 if TYPE_CHECKING:
     from extproc.policy.snapshot import Snapshot
@@ -119,9 +119,9 @@ def _report(snapshot: Snapshot | None, problems: Sequence[Problem]) -> dict[str,
 
 
 def _summary(snapshot: Snapshot | None, problems: Sequence[Problem]) -> str:
-    warnings = _count(sum(problem.warning for problem in problems), "warning")
     if snapshot is None:
-        return f"{_count(sum(not problem.warning for problem in problems), 'error')}, {warnings}"
+        return problem_counts(problems)
+    warnings = _count(len(problems), "warning")
     versions = sum(len(policy.versions) for policy in snapshot.policies)
     models = [match.pattern for match in snapshot.patterns]
     listed = ", ".join(models[:5]) + (", ..." if len(models) > 5 else "")

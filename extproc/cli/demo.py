@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from extproc.command_line.argument_types import count
 from extproc.command_line.subcommand import Subcommands, command
 from extproc.errors import not_installed
 
@@ -35,7 +36,7 @@ def add(commands: Subcommands) -> None:
         default="canary",
         help="canary: a gateway and two versions of a model (the default); pipeline: a traced inference pipeline",
     )
-    demo.add_argument("--requests", type=int, metavar="N", help="how much traffic (canary 400, pipeline 200)")
+    demo.add_argument("--requests", type=count, metavar="N", help="how much traffic (canary 400, pipeline 200)")
     demo.add_argument("--seed", type=int, metavar="N", help="repeat a run's traffic")
     demo.add_argument("--keep", action="store_true", help="leave it running, until Ctrl-C, and say where its page is")
     demo.add_argument("--json", action="store_true", help="the result as JSON on stdout")

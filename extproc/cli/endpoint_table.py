@@ -14,10 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from extproc.admin.client import Replica, Unreachable
-from extproc.admin.replica_traffic import find_replicas
+from extproc.admin.replica_traffic import find_replicas, nobody_answers
 from extproc.cli.looks import Look, print_looks
 from extproc.cli.terminal_text import NOTHING, percent, printable
-from extproc.errors import SetupError
 from extproc.picking.endpoint_state import EndpointState
 from extproc.policy.snapshot import NONE
 
@@ -54,7 +53,7 @@ def _rows(sources: Sequence[str]) -> tuple[list[Row], list[str], list[str]]:
     problems += [outcome for outcome in outcomes if isinstance(outcome, str)]
     told = {each.name: rows for each, rows in zip(found, outcomes, strict=True) if not isinstance(rows, str)}
     if not told:
-        raise SetupError("; ".join(problems))
+        raise nobody_answers(problems)
     return merge(list(told.values())), list(told), problems
 
 

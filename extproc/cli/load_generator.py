@@ -9,6 +9,7 @@ slow moment of the machine affects both.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -70,7 +71,9 @@ def generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
     try:
         return asyncio.run(_generate(plan, console))
     except aiohttp.ClientConnectorError as error:
-        raise SetupError(f"cannot reach {error.host}:{error.port}: {error.os_error.strerror}; is it running?") from None
+        cause = error.os_error  # of a refused connection asyncio tells the call, and not what came of it
+        why = os.strerror(cause.errno) if isinstance(cause, ConnectionError) and cause.errno else cause.strerror
+        raise SetupError(f"cannot reach {error.host}:{error.port}: {why}; is it running?") from None
 
 
 async def _generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
@@ -81,7 +84,7 @@ async def _generate(plan: Plan, console: Console) -> dict[str, list[Sample]]:
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         for url in plan.urls:  # opens connections, and fails at once where nothing is to be measured
             await _probe(session, plan, url)
-        with Progress(console=console, transient=True) as progress:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("measuring", total=turns * len(plan.urls))
             for _ in range(turns):
                 for url in plan.urls:
@@ -99,7 +102,9 @@ async def _probe(session: aiohttp.ClientSession, plan: Plan, url: str) -> None:
             return
         outcomes.append(sample.outcome)
     got = ", ".join(dict.fromkeys(outcomes))
-    raise SetupError(f"{url.rstrip('/')}{plan.path} fails every request ({got}); correct --path, --body or -H")
+    asked_wrongly = any(one.startswith("4") and one != "429" for one in outcomes)
+    remedy = "correct --path, --body or -H" if asked_wrongly else "see in its log why, and whether model servers run"
+    raise SetupError(f"{url.rstrip('/')}{plan.path} fails every request ({got}); {remedy}")
 
 
 async def _turn(session: aiohttp.ClientSession, plan: Plan, url: str, seconds: float) -> list[Sample]:

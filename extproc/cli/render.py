@@ -13,6 +13,7 @@ from extproc.cli import (
 )
 from extproc.command_line.subcommand import Help, Subcommands
 
+_ELSEWHERE = "Manifests for Linkerd: linkerd-adapter render -f policy.yaml"
 KINDS = (
     render_envoy,
     render_istio,
@@ -27,7 +28,9 @@ KINDS = (
 def add(commands: Subcommands) -> None:
     """Adds ``render`` and its kinds."""
     text = "Manifests on stdout."
-    render = commands.add_parser("render", help="manifests on stdout", description=text, formatter_class=Help)
+    render = commands.add_parser(
+        "render", help="manifests on stdout", description=text, epilog=_ELSEWHERE, formatter_class=Help
+    )
     kinds = render.add_subparsers(title="what to render", metavar="KIND", required=True)
     for kind in KINDS:
         kind.add(kinds)

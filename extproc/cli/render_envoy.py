@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from extproc.cli.shared_flags import add_envoy_flags, add_locality_flag, add_session_key_flag
-from extproc.command_line.argument_types import address, data_address
+from extproc.command_line.argument_types import data_address, envoy_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
 
@@ -26,14 +26,14 @@ def add(commands: Subcommands) -> None:
     policies(envoy)
     envoy.add_argument(
         "--listen",
-        type=address,
+        type=envoy_address,
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="for clients (%(default)s)",
     )
     envoy.add_argument(
         "--envoy-admin",
-        type=address,
+        type=envoy_address,
         default="127.0.0.1:9901",
         metavar="HOST:PORT",
         help="Envoy's admin port (%(default)s)",

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from extproc.admin.client import ReplicaTaps
-from extproc.admin.replica_traffic import find_replicas
+from extproc.admin.replica_traffic import find_replicas, nobody_answers
 from extproc.cli.terminal_text import NOTHING, milliseconds, printable
-from extproc.errors import SetupError
 from extproc.policy.snapshot import NONE
 from extproc.telemetry.tap import TapFilter, TapRecord
 
@@ -37,7 +36,7 @@ def print_requests(sources: Sequence[str], wanted: TapFilter, *, as_json: bool) 
         if time.monotonic() >= next_discovery:
             replicas, unresolved = find_replicas(sources)
             if not replicas:
-                raise SetupError("; ".join(unresolved))
+                raise nobody_answers(unresolved)
             taps.follow(replicas)
             next_discovery = time.monotonic() + _DISCOVERY_INTERVAL
         problems = {*unresolved, *taps.problems.values()}

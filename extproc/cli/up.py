@@ -13,7 +13,7 @@ from extproc.cli.shared_flags import (
     add_tls_flags,
     add_workers_flag,
 )
-from extproc.command_line.argument_types import address
+from extproc.command_line.argument_types import address, envoy_address
 from extproc.command_line.subcommand import Subcommands, command, policies
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def add(commands: Subcommands) -> None:
     policies(up)
     up.add_argument(
         "--listen",
-        type=address,
+        type=envoy_address,
         default="127.0.0.1:8080",
         metavar="HOST:PORT",
         help="for clients (%(default)s)",
@@ -55,7 +55,7 @@ def add(commands: Subcommands) -> None:
     )
     up.add_argument(
         "--envoy-admin",
-        type=address,
+        type=envoy_address,
         default="127.0.0.1:0",
         metavar="HOST:PORT",
         help="Envoy's admin port; 0 takes a free one (%(default)s)",

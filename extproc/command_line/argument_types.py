@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -18,6 +19,17 @@ def seconds(text: str) -> float:
     return seconds
 
 
+def above_zero(text: str) -> float:
+    """A number above 0, below a million: seconds, or how many in each."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and below 1000000")
+    return number
+
+
 def address(text: str) -> str:
     """``host:port``."""
     if text.startswith("unix:"):
@@ -27,7 +39,20 @@ def address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no address; write it without {scheme}://: {rest.rstrip('/')}")
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port")
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write it as host:port, with a port from 0 to 65535")
+    return text
+
+
+def envoy_address(text: str) -> str:
+    """``host:port`` on which Envoy is to listen: it resolves no names, and refuses them when it has started."""
+    host, _, port = address(text).rpartition(":")
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a name, and Envoy listens on IP addresses; write 127.0.0.1:{port} for this machine only, "
+            f"or 0.0.0.0:{port} for others, too"
+        ) from None
     return text
 
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from extproc.errors import PolicyProblems, SetupError
+from extproc.errors import PolicyProblems, SetupError, problem_counts
 
 
 def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -28,8 +28,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> 
     except PolicyProblems as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
-        count = sum(not problem.warning for problem in error.problems)
-        print(f"{count} problem{'s' * (count != 1)}", file=sys.stderr)
+        print(problem_counts(error.problems), file=sys.stderr)
         return 2
     except SetupError as error:
         for line in str(error).splitlines():

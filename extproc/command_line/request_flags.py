@@ -47,4 +47,4 @@ def body(text: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot read the body: {error}") from None
+        raise argparse.ArgumentTypeError(f"cannot read the body from {text[1:]}: {error.strerror}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from extproc.doctor.envoy_dump import Evidence, document, quoted, stats
-from extproc.errors import SetupError
+from extproc.errors import SetupError, cause
 from extproc.fetch.answer_reader import BadAnswerError
 from extproc.fetch.steps import get, run
 from extproc.fetch.url import parse
@@ -55,7 +55,7 @@ def _get(url: str, path: str) -> bytes:
     except BadAnswerError as error:
         raise SetupError(f"{path} of {url}: {error}") from error
     except (OSError, ValueError) as error:
-        raise SetupError(f"{url} does not answer: {error}; in Istio: kubectl port-forward POD 15000") from error
+        raise SetupError(f"{url} does not answer: {cause(error)}; in Istio: kubectl port-forward POD 15000") from error
     if status != 200:
         raise SetupError(f"{url}{path} answers {status}; {quoted(body)}")
     return body

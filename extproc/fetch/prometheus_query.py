@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from extproc.errors import cause
 from extproc.fetch.steps import get, run
 from extproc.fetch.url import parse
 
@@ -38,7 +39,7 @@ def ask(base: str, query: str) -> float:
         url = parse(f"{base}/api/v1/query?{urlencode({'query': query})}")
         status, body = run(get(url, TIMEOUT, MAX_ANSWER))
     except (OSError, ValueError) as error:
-        raise UnusableAnswerError(f"{base} does not answer: {error}") from None
+        raise UnusableAnswerError(f"{base} does not answer: {cause(error)}") from None
     if status != 200:
         raise UnusableAnswerError(f"{base} answers with status {status}")
     return _value(body)

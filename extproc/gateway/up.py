@@ -61,6 +61,7 @@ def up(
     # The processor tells of what is wrong with the policies.
     watcher = PolicyWatcher(tuple(paths), quiet=True, locality=locality, session_keys=keys)
     find_envoy()
+    _require_folder(access_log)
     for flag, address in (("--listen", listen), ("--admin", admin), ("--envoy-admin", envoy_admin)):
         require_free_port(flag, address)
     admin = with_free_port(admin)
@@ -105,6 +106,12 @@ def up(
             watcher.stop()
             processor.child.terminate(drain)
     return 0
+
+
+def _require_folder(access_log: str) -> None:
+    """Raises ``SetupError`` where ``access_log`` is in a folder that is not there: Envoy makes the file only."""
+    if access_log and not (folder := Path(access_log).parent).is_dir():
+        raise SetupError(f"cannot write {access_log} (--access-log): there is no folder {folder}; make it")
 
 
 def _supervise(

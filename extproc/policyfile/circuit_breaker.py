@@ -6,7 +6,7 @@ from extproc.policy.circuit_breaker import DEFAULT_MAX, DEFAULT_MIN, CircuitBrea
 from extproc.policy.snapshot import Policy
 from extproc.policyfile import values
 from extproc.policyfile.fields import Field, suggestion
-from extproc.yamldoc import quoted
+from extproc.yamldoc import Scalar, quoted
 
 MOST = 1_000_000
 """Requests at a time that can be written."""
@@ -53,6 +53,9 @@ def check(spec: Field, policy: Policy) -> None:
 
 
 def _fallback(field: Field) -> tuple[str, str] | None:
+    if isinstance(field.node, Scalar) and field.node.tag == "str":
+        field.error("is not a mapping", f"write {{version: {field.node.text}}}, or {{policy: NAME}}")
+        return None
     fields = field.fields("version", "policy")
     if fields is None:
         return None

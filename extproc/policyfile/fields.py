@@ -220,12 +220,16 @@ class Field:
             for (key, value), path in zip(self.node.entries, paths, strict=True)
         ]
 
-    def fields(self, *known: str) -> Fields | None:
-        """A mapping with the ``known`` keys; any other is an error. None where it is no mapping."""
+    def fields(self, *known: str, homes: dict[str, str] | None = None) -> Fields | None:
+        """A mapping with the ``known`` keys; any other is an error. None where it is no mapping.
+
+        ``homes``: for fields that are often written here, the one of ``known`` below which they belong.
+        """
         entries = self.entries()
         for name, key, _ in entries:
             if name not in known:
-                key.error("is not a known field", suggestion(name, known))
+                home = (homes or {}).get(name)
+                key.error("is not a known field", f"write it below {home}" if home else suggestion(name, known))
         if not isinstance(self.node, Mapping):
             return None
         return Fields(self, {name: value for name, _, value in entries})

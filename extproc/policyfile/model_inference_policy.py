@@ -28,12 +28,21 @@ DEFAULT_RETRY_RATIO, DEFAULT_RETRIES_PER_SECOND = 0.2, 10
 """Linkerd's own defaults of a retry budget."""
 
 
+_HOMES = {
+    **dict.fromkeys(("timeout", "retryBudget", "circuitBreaker"), "trafficManagement"),
+    **dict.fromkeys(("slo", "customMetrics", "observe", "sampling"), "observability"),
+    **dict.fromkeys(("endpoints", "weight", "match", "mirror", "modelRewrite", "gpuPools"), "versions, in its version"),
+    "maxBody": "limits",
+}
+"""Fields that belong below another one, and that people write beside it."""
+
+
 def read(spec: Field | None, name: str, namespace: str) -> Policy:
     """The policy that ``spec`` declares; with defaults where it has errors. A rollout has not begun in it."""
     known = ("selector", "host", "port", "pathPrefixes", "models", "versions", "default", "sticky", "allowPin")
     more = ("onNoGpu", "onUnreadable", "onUnowned", "onVersionDown", "gpuRequirements", "trafficManagement")
     rest = ("observability", "limits", "rollout", "weightsFrom", "loadBalancer", "picking")
-    fields = spec.fields(*known, *more, *rest) if spec else None
+    fields = spec.fields(*known, *more, *rest, homes=_HOMES) if spec else None
     if fields is None:
         return Policy(name, namespace, models=())
     selector = fields.optional("selector", _selector, ())

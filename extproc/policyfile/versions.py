@@ -83,7 +83,10 @@ def _inference_pool(field: Field) -> str | None:
     return name
 
 
-def _matches(field: Field) -> tuple[HeaderMatch, ...]:
+def _matches(field: Field) -> tuple[HeaderMatch, ...] | None:
+    if isinstance(field.node, Mapping):
+        field.error("is not a list", "write a list: [{headers: {x-name: value}}]")
+        return None
     return field.distinct(_match, "match", minimum=1)
 
 

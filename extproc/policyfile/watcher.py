@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-from extproc.errors import PolicyProblems, Problem
+from extproc.errors import PolicyProblems, Problem, problem_counts
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
 
@@ -49,7 +49,7 @@ class PolicyWatcher:
         self._on_reload = on_reload
         self._interval = interval
         self._clock = clock
-        self._level = logging.DEBUG if quiet else logging.INFO
+        self._quiet = quiet
         self._locality, self._session_keys = locality, session_keys
         self._files = self._read()
         loaded = loader.build(self._files, locality=locality, session_keys=session_keys)
@@ -96,11 +96,16 @@ class PolicyWatcher:
             self.snapshot, self.warnings, self.problems = loaded.snapshot, loaded.warnings, ()
             self.good, self.loaded_at = files, self._clock()
         if self.problems:
-            count = len(self.problems)
-            text = "policy not loaded: %d problem%s; generation %d stays"
-            log.error(text, count, "" if count == 1 else "s", self.snapshot.generation)
+            text = "policy not loaded: %s; generation %d stays"
+            log.log(
+                logging.DEBUG if self._quiet else logging.ERROR,
+                text,
+                problem_counts(self.problems),
+                self.snapshot.generation,
+            )
         else:
-            log.log(self._level, "policy loaded, generation %d", self.snapshot.generation)
+            level = logging.DEBUG if self._quiet else logging.INFO
+            log.log(level, "policy loaded, generation %d", self.snapshot.generation)
         if self._on_reload is not None:
             try:
                 self._on_reload(not self.problems, self.problems or self.warnings)

@@ -107,7 +107,10 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
     failures, answers = new.answer_failures + in_vain, new.answers + in_vain
     by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
     record.value = by_account + by_answer if new.requests or answers else None
-    text = f"{100 * (by_account + by_answer):.3g}% of {max(new.requests, answers)} requests of {plan.to}"
+    # Accounts and answers come at different times: what is told is a share of those among which failures are.
+    failing = [trials for share, trials in ((by_account, new.requests), (by_answer, answers)) if share]
+    counted = max(failing or (new.requests, answers))
+    text = f"{100 * (by_account + by_answer):.3g}% of {counted} requests of {plan.to}"
     alarms = 0
     for hits, trials, by_user in (
         (new.failures, new.requests, new.failures_by_user),

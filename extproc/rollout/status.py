@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from extproc.policy.rollout_plan import COMPLETED
+from extproc.policy.rollout_plan import COMPLETED, ENDED, RolloutPlan, RolloutState
 from extproc.policy.snapshot import Policy
 from extproc.rollout.evidence import StepEvidence
 from extproc.rollout.steps import completed_weights
@@ -31,11 +31,7 @@ def describe(policy: Policy, step: StepEvidence | None) -> dict[str, Any] | None
         "percent": state.percent if state else 0,
         "since": state.since if state else None,
         "reason": state.moves[-1].reason if state and state.moves else "it has not begun: nobody drives it yet",
-        "todo": (
-            f"write {completed_weights(policy, plan.to)} into the policy, and remove its rollout"
-            if state and state.phase == COMPLETED
-            else ""
-        ),
+        "todo": _todo(policy, plan, state),
         "steps": list(plan.steps),
         "interval": plan.interval,
         "minRequests": plan.min_requests,
@@ -56,3 +52,12 @@ def describe(policy: Policy, step: StepEvidence | None) -> dict[str, Any] | None
         ],
         "moves": [msgspec.structs.asdict(move) for move in state.moves] if state else [],
     }
+
+
+def _todo(policy: Policy, plan: RolloutPlan, state: RolloutState | None) -> str:
+    """What is left to people once it has ended; else empty."""
+    if state is None or state.phase not in ENDED:
+        return ""
+    if state.phase == COMPLETED:
+        return f"write {completed_weights(policy, plan.to)} into the policy, and remove its rollout"
+    return f"mend {plan.to}, and `extproc rollout resume` begins at the first step again; or write another `to`"

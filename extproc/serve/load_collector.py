@@ -20,6 +20,7 @@ from itertools import count
 from math import ceil
 from selectors import EVENT_READ
 
+from extproc.errors import cause
 from extproc.fetch.answer_reader import BadAnswerError
 from extproc.fetch.kept_connection import BUFFER_SIZE
 from extproc.fetch.steps import Answer
@@ -161,7 +162,7 @@ class LoadCollector:
             if (answer := step()) is not None:
                 self._note(source, answer, now)
         except OSError as error:
-            self._note_failure(source, _reason(error), str(error) or type(error).__name__, now)
+            self._note_failure(source, _reason(error), cause(error), now)
         except Exception as error:  # a bug of ours: this page is not known, others are
             source.connection.close()
             self._note_failure(source, "http", f"{type(error).__name__}: {error}", now)

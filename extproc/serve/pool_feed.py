@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from extproc.errors import cause
 from extproc.fetch.steps import Steps, get
 from extproc.fetch.url import parse
 from extproc.policy.load_report import parse_gpu_page, parse_metrics_page
@@ -81,7 +82,7 @@ def _fetch_load(page: _Page) -> Steps[ServerLoad | str]:
     try:
         answer = yield from get(parse(page.url), TIMEOUT, MAX_PAGE)
     except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__
+        return cause(error)
     if answer.status != 200:
         return f"status {answer.status}"
     if not page.kind:

@@ -154,7 +154,9 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         dead = f"127.0.0.1:{free.getsockname()[1]}"
     assert main(["edges", "--from", dead]) == 1
-    assert capsys.readouterr().err == f"extproc: {dead} does not answer: Connection refused\n"
+    first, remedy = capsys.readouterr().err.splitlines()
+    assert first == f"extproc: {dead} does not answer: Connection refused"
+    assert remedy.startswith("extproc: give the admin port of a running processor: --admin of `extproc serve`")
 
 
 def test_edges_name_callers(served: Served, capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_a_bad_policy_at_start_is_exit_2_and_every_problem(policy: Path) -> None
     policy.write_text(POLICY.replace("WEIGHT", "-3").replace("models", "model"))
     with Served(policy) as server:
         assert server.exit_status() == 2
-        until(lambda: "2 problems" in server.log)
+        until(lambda: "2 errors, " in server.log)
         assert f"{policy}:6:" in server.log
         assert f"{policy}:8:" in server.log
 

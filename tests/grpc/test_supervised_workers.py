@@ -164,5 +164,5 @@ def test_a_bad_policy_is_told_once(policy: Path) -> None:
     policy.write_text(POLICY.replace("WEIGHT", "-3"))
     with ServedWorkers(policy, 2) as team:
         assert team.exit_status() == 2
-        until(lambda: "1 problem" in team.log)
+        until(lambda: "1 error, " in team.log)
         assert team.log.count(f"{policy}:8:") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from extproc.errors import PolicyProblems, Problem, Rejected, Unreadable
+from extproc.errors import PolicyProblems, Problem, Rejected, Unreadable, cause, problem_counts
 
 WEIGHT = Problem("policy.yaml", 7, 13, "spec.versions[0].weight", "-1 is below 0", "give a weight from 0 up")
 
@@ -28,6 +28,28 @@ WEIGHT = Problem("policy.yaml", 7, 13, "spec.versions[0].weight", "-1 is below 0
 )
 def test_a_problem_says_where_what_and_what_to_do(problem: Problem, text: str) -> None:
     assert str(problem) == text
+
+
+@pytest.mark.parametrize(
+    ("errors", "warnings", "said"),
+    [(0, 1, "0 errors, 1 warning"), (1, 0, "1 error, 0 warnings"), (2, 2, "2 errors, 2 warnings")],
+)
+def test_counts(errors: int, warnings: int, said: str) -> None:
+    warning = Problem("p.yaml", 1, 1, "", "no versions", "name two", warning=True)
+    assert problem_counts([*[WEIGHT] * errors, *[warning] * warnings]) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (OSError("its name can't be looked up"), "its name can't be looked up"),
+        (TimeoutError(), "TimeoutError"),
+        (ValueError("no port"), "no port"),
+    ],
+)
+def test_a_cause_has_no_number(error: Exception, said: str) -> None:
+    assert cause(error) == said
 
 
 def test_a_problem_as_data() -> None:

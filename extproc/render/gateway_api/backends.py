@@ -19,7 +19,7 @@ from extproc.policy.target import Target
 from extproc.policy.upstream import PLAIN
 from extproc.render import service_names
 from extproc.render.document import Doc
-from extproc.render.envoy.envoy_options import host_port, is_ip
+from extproc.render.envoy.envoy_options import host_port, is_ip, is_own_machine
 from extproc.render.gateway_api.gateway_options import GatewayOptions, Service, manifest, namespace, service_of
 from extproc.render.istio.istio_options import POOL_LABEL, VERSION_LABEL
 
@@ -84,6 +84,8 @@ def _listed(policy: Policy, target: Target, where: str, options: GatewayOptions,
     others: list[tuple[str, int]] = []
     for endpoint in target.endpoints:
         host, port = host_port(endpoint)
+        if is_own_machine(host):
+            raise SetupError(f"{who}: no gateway reaches {endpoint}; leave endpoints out, or name those in the cluster")
         found = service_of(host, where)
         if found is None:
             others.append((host, port))

@@ -49,5 +49,5 @@ def test_health_rollouts_and_metrics(pages: ControllerPages) -> None:
 def test_an_address_that_can_not_be_had(pages: ControllerPages) -> None:
     with pytest.raises(SetupError, match=r"cannot listen on .* \(--admin\): Address already in use"):
         ControllerPages(f"127.0.0.1:{pages.port}", tuple)
-    with pytest.raises(SetupError, match="choose another with --admin"):
+    with pytest.raises(SetupError, match="give another address of this machine with --admin"):
         ControllerPages("127.0.0.1:http", tuple)

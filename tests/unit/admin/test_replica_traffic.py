@@ -117,7 +117,7 @@ def test_what_is_no_processor_is_named(two: list[Processor], monkeypatch: pytest
 
 
 def test_without_any_answer_it_is_an_error(dead: str) -> None:
-    with pytest.raises(SetupError, match=f"{dead} does not answer: Connection refused"):
+    with pytest.raises(SetupError, match=f"{dead} does not answer: Connection refused\ngive the admin port"):
         collect_report([dead], 60)
 
 

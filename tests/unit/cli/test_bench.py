@@ -58,11 +58,12 @@ def test_every_flag() -> None:
         (["127.0.0.1:8080"], "'127.0.0.1:8080' is no URL; did you mean http://127.0.0.1:8080"),
         ([URL, "--baseline", "model-server/"], "'model-server/' is no URL; did you mean http://model-server/"),
         ([URL, "--path", "v1/chat"], "'v1/chat' is no path; did you mean /v1/chat"),
-        ([URL, "--rate", "fast"], "--rate: 'fast' is no number of seconds"),
-        ([URL, "--rate", "-1"], "--rate: '-1' is no number of seconds"),
+        ([URL, "--rate", "fast"], "--rate: 'fast' is no number above 0"),
+        ([URL, "--rate", "-1"], "--rate: '-1' is no number above 0"),
         ([URL, "--connections", "0"], "--connections: '0' is no number from 1"),
-        ([URL, "--seconds", "-3"], "--seconds: '-3' is no number of seconds"),
-        ([URL, "--body", "@/nowhere"], "--body: cannot read the body"),
+        ([URL, "--rate", "0"], "--rate: '0' is no number above 0"),
+        ([URL, "--seconds", "0"], "--seconds: '0' is no number above 0"),
+        ([URL, "--body", "@/nowhere"], "--body: cannot read the body from /nowhere: No such file or directory"),
         ([URL, "-H", "x"], "-H/--header: 'x' is no header"),
     ],
 )
@@ -95,7 +96,7 @@ def test_a_target_that_fails_every_request_is_not_measured(url: str, capsys: pyt
 
 def test_an_address_where_nothing_listens(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", URL, "--seconds", "0.1"]) == 1
-    assert capsys.readouterr().err.startswith("extproc: cannot reach 127.0.0.1:1: ")
+    assert capsys.readouterr().err.startswith("extproc: cannot reach 127.0.0.1:1: Connection refused; is it")
 
 
 def test_without_its_libraries_it_says_what_to_install(

@@ -77,7 +77,7 @@ PROBLEM = Problem("p.yaml", 1, 2, "spec", "is wrong", "mend it")
     [
         (None, 0, ""),
         (SetupError("one\ntwo"), 1, "extproc: one\nextproc: two\n"),
-        (PolicyProblems([PROBLEM]), 2, f"{PROBLEM}\n1 problem\n"),
+        (PolicyProblems([PROBLEM]), 2, f"{PROBLEM}\n1 error, 0 warnings\n"),
         (BrokenPipeError(), 1, ""),
         (KeyboardInterrupt(), 130, ""),
     ],

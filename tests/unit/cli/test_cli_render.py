@@ -10,6 +10,7 @@ from tests.unit.cli.command_lines import help_of, refused
 
 def test_every_kind_is_listed_and_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     top = help_of(capsys, "render")
+    assert "Manifests for Linkerd: linkerd-adapter render -f policy.yaml" in top
     for kind in KINDS:
         name = kind.__name__.rpartition(".")[2].removeprefix("render_").replace("_", "-")
         assert name in [line.strip().partition(" ")[0] for line in top.splitlines()]

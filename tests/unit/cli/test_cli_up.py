@@ -49,7 +49,7 @@ def test_defaults() -> None:
 
 
 def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
-    words = "-f p --listen 0.0.0.0:80 --admin h:1 --envoy-admin h:2 --body native --fail-closed --access-log f"
+    words = "-f p --listen 0.0.0.0:80 --admin h:1 --envoy-admin [::1]:2 --body native --fail-closed --access-log f"
     more = ("--workers", "4", "--otlp", "http://c:4317", "--locality", "us/a", "--session-key", "k")
     assert main(["up", *words.split(), *more]) == 0
     assert main(["up", "-f", "p"]) == 0
@@ -62,7 +62,7 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
         "locality": "us/a",
     }
     named |= {"tls": None, "session_key": Path("k")}
-    assert calls[0] == ([Path("p")], "0.0.0.0:80", "h:1", "h:2", named)
+    assert calls[0] == ([Path("p")], "0.0.0.0:80", "h:1", "[::1]:2", named)
     assert calls[1][-1]["fail_open"] is True
 
 
@@ -76,6 +76,10 @@ def test_flags_reach_the_gateway(calls: list[tuple[Any, ...]]) -> None:
             "--admin: 'unix:///s' is a unix socket, which can't be used here; give host:port",
         ),
         (["-f", "p", "--envoy-admin", "h:x"], "--envoy-admin: 'h:x' is no address"),
+        (
+            ["-f", "p", "--listen", "localhost:80"],
+            "--listen: 'localhost:80' has a name, and Envoy listens on IP addresses",
+        ),
         (["-f", "p", "--workers", "0"], "--workers: '0' is no number from 1"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import time
 from collections.abc import Iterator
@@ -102,9 +103,17 @@ def test_two_addresses_in_turns(rate: float, url: str) -> None:
         assert len(samples[url]) == 60
 
 
+def test_progress_is_for_terminals_only(url: str) -> None:
+    told = io.StringIO()
+    generate(Plan((url,), "/", b"{}", (), connections=1, seconds=0.01), Console(file=told))
+    assert told.getvalue() == ""
+
+
 def test_a_target_that_fails_every_probe_is_not_measured(url: str) -> None:
     plan = Plan((url,), "/", b"{}", (("x-fail", "1"),), connections=2, seconds=0.1)
-    with pytest.raises(SetupError, match=r"/ fails every request \(503\)"):
+    with pytest.raises(
+        SetupError, match=r"/ fails every request \(503\); see in its log why, and whether model servers run"
+    ):
         generate(plan, SILENT)
 
 

@@ -115,6 +115,9 @@ def test_pods_of_inference_pools_are_not_known(tmp_path: Path, capsys: pytest.Ca
 def test_bad_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--processor: 'h' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--processor", "h")
     assert "--listen: ':80' is no address" in refused(capsys, "render", "envoy", "-f", "p", "--listen", ":80")
+    assert "write 127.0.0.1:80 for this machine only" in refused(
+        capsys, "render", "envoy", "-f", "p", "--envoy-admin", "localhost:80"
+    )
     assert "--body: invalid choice: 'all'" in refused(capsys, "render", "envoy", "-f", "p", "--body", "all")
 
 

@@ -49,11 +49,11 @@ def test_every_line_of_a_setup_error_has_the_program_s_name(capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("problems", "summary"),
     [
-        ([problem()], "1 problem"),
-        ([problem(), problem(warning=True), problem()], "2 problems"),
+        ([problem()], "1 error, 0 warnings"),
+        ([problem(), problem(warning=True), problem()], "2 errors, 1 warning"),
     ],
 )
-def test_problems_of_policies_are_listed_and_warnings_not_counted(
+def test_problems_of_policies_are_listed_and_counted(
     problems: list[Problem], summary: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, said = outcome(raising(PolicyProblems(problems)), capsys)

@@ -86,7 +86,7 @@ def test_what_is_no_envoy(start: Start, info: tuple[int, bytes]) -> None:
 def test_what_does_not_answer() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(SetupError, match=r"does not answer: .*; in Istio: kubectl port-forward"):
+        with pytest.raises(SetupError, match=r"does not answer: Connection refused; in Istio: kubectl port-forward"):
             fetch(f"127.0.0.1:{taken.getsockname()[1]}")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from extproc.errors import SetupError
 from extproc.gateway import up as module
-from extproc.gateway.up import _follow, _print_greeting, _supervise
+from extproc.gateway.up import _follow, _print_greeting, _require_folder, _supervise
 from extproc.policy.snapshot import Policy, Snapshot, Version
 from extproc.render.envoy.envoy_options import DownstreamTls
 
@@ -114,6 +114,16 @@ def test_an_envoy_that_ends_is_an_error(processor: Processor) -> None:
 def test_where_envoy_refuses_the_routes_stay(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     _follow(running_envoy(), Files(error), SNAPSHOT)  # type: ignore[arg-type]
     assert capsys.readouterr().err == "extproc: the routes stay as they were: refused\n"
+
+
+@pytest.mark.parametrize("name", ["", "access.json", "/dev/stdout"])
+def test_an_access_log_in_a_folder_that_is_there(name: str) -> None:
+    _require_folder(name)
+
+
+def test_an_access_log_in_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=f"there is no folder {tmp_path}/logs; make it"):
+        _require_folder(f"{tmp_path}/logs/access.json")
 
 
 def greeting(capsys: pytest.CaptureFixture[str], tls: DownstreamTls | None = None) -> str:

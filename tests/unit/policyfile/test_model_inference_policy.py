@@ -121,6 +121,11 @@ def test_where_the_sticky_key_is(text: str, sticky: Sticky) -> None:
 @pytest.mark.parametrize(
     ("spec", "start"),
     [
+        (
+            "circuitBreaker: {adaptive: true}",
+            "5 spec.circuitBreaker: is not a known field; write it below traffic",
+        ),
+        ("endpoints: [a:1]", "5 spec.endpoints: is not a known field; write it below versions, in its version"),
         ("modles: [a]", '5 spec.modles: is not a known field; did you mean "models"?'),
         ("selector: {matchLabels: {'a b': c}}", '5 spec.selector.matchLabels["a b"]: "a b" is not the name of a label'),
         ("selector: {matchLabels: {app: 5}}", "5 spec.selector.matchLabels.app: 5 is a number in YAML"),

@@ -43,6 +43,7 @@ def test_a_version_that_only_falls_back_can_be_chosen() -> None:
         ("adaptive: 7", "adaptive"),
         ("adaptive: true, minConcurrency: 5, maxConcurrency: 4", "5 is more than maxConcurrency, 4"),
         ("adaptive: true, minConcurrency: 0", "0 is out of range"),
+        ("adaptive: true, fallback: v2", "fallback: is not a mapping; write {version: v2}, or {policy: NAME}"),
         ("adaptive: true, fallback: {}", "fallback: names nothing"),
         ("adaptive: true, fallback: {version: v2, policy: p}", "fallback: has version and policy"),
         ("adaptive: true, fallback: {version: v3}", 'no version named "v3" is declared'),

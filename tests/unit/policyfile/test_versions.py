@@ -72,6 +72,10 @@ def test_weights_may_be(weight: str) -> None:
         ("{name: v2, weight: 1, modelRewrite: ''}", "7 spec.versions[1].modelRewrite: is empty"),
         ("{name: v2, weight: 1, modelRewrite: 'a*'}", '7 spec.versions[1].modelRewrite: "a*" is a pattern'),
         ("{name: v2, weight: 1, gpuPools: []}", "7 spec.versions[1].gpuPools: is an empty list"),
+        (
+            "{name: v2, weight: 1, match: {headers: {a: b}}}",
+            "7 spec.versions[1].match: is not a list; write a list: [{headers: {x-name: value}}]",
+        ),
         ("{name: v2, weight: 1, match: []}", "7 spec.versions[1].match: is an empty list"),
         ("{name: v2, weight: 1, match: [{}]}", "7 spec.versions[1].match[0]: has no headers"),
         ("{name: v2, weight: 1, match: [{headers: {}}]}", "7 spec.versions[1].match[0].headers: names no header"),

@@ -214,6 +214,21 @@ def test_the_worst_guard_says_the_verdict_and_why() -> None:
     assert [(record.word, record.looks[0].at) for record in step.guards] == [(FAILING, 7), (WAITING, 7)]
 
 
+@pytest.mark.parametrize(
+    ("evidence", "told"),
+    [
+        (VersionEvidence(32, 10, 33), "31.2% of 32 requests of v2"),
+        (VersionEvidence(33, 0, 32, 10), "31.2% of 32 requests of v2"),
+        (VersionEvidence(40, 10, 50, 10), "45% of 50 requests of v2"),
+        (VersionEvidence(300, 0, 299), "0% of 300 requests of v2"),
+    ],
+)
+def test_a_share_of_failures_is_of_the_requests_that_are_named(evidence: VersionEvidence, told: str) -> None:
+    step = StepEvidence("chat", 0, versions={"v2": evidence})
+    judge(step, plan(ERROR_GUARD), 5, {}, 7)
+    assert step.guards[0].reason == told
+
+
 def test_looks_are_kept_in_bounds_and_the_last_one_always() -> None:
     step = StepEvidence("chat", 0)
     for at in range(1000):

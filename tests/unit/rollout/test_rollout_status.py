@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from extproc.policy.rollout_plan import ERRORS, PAUSED, Guard, Move, RolloutPlan, RolloutState
+import pytest
+
+from extproc.policy.rollout_plan import (
+    COMPLETED,
+    ERRORS,
+    FAILED,
+    PAUSED,
+    Guard,
+    Move,
+    Phase,
+    RolloutPlan,
+    RolloutState,
+)
 from extproc.policy.snapshot import Policy, Version
 from extproc.rollout.evidence import StepEvidence, VersionEvidence
 from extproc.rollout.status import describe
@@ -31,3 +43,18 @@ def test_in_a_step() -> None:
     assert (found["phase"], found["percent"], found["measured"]) == ("Paused", 25, 3.0)
     assert (found["requests"], found["onFailure"], found["reason"]) == ({"v2": 5}, "pause", "by command")
     assert found["weights"] == {"v1": 0.75, "v2": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("phase", "begin"),
+    [
+        (PAUSED, ""),
+        (FAILED, "mend v2, and `extproc rollout resume` begins at the first step again; or write another `to`"),
+        (COMPLETED, "write v1 weight: 0, v2 weight: 100 into the policy, and remove its rollout"),
+    ],
+)
+def test_what_is_left_to_do(phase: Phase, begin: str) -> None:
+    state = RolloutState("chat", "v2", phase, 0 if phase == FAILED else 100, 7.0, "", ())
+    found = describe(in_force(POLICY, state), None)
+    assert found is not None
+    assert found["todo"] == begin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from extproc.errors import SetupError
@@ -30,6 +32,15 @@ def test_the_apex_service_and_pods_of_a_version() -> None:
     assert service["spec"]["selector"] == {"app": "chat", "version": "v1"}
 
 
+@pytest.mark.parametrize("flavor", ["plain", "envoy-gateway", "kgateway", "gke"])
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9001", "[::1]:80", "localhost:80", "0.0.0.0:80"])
+def test_this_machine_is_no_backend(endpoint: str, flavor: Flavor) -> None:
+    with pytest.raises(
+        SetupError, match=re.escape(f"chat, version v1: no gateway reaches {endpoint}; leave endpoints")
+    ):
+        of(Version("v1", 1, ("10.0.0.1:80", endpoint)), flavor)
+
+
 @pytest.mark.parametrize("name", ["vllm.gpus.svc:80", "vllm.gpus:80", "vllm.gpus.svc.cluster.local:80"])
 def test_an_endpoint_that_is_a_service(name: str) -> None:
     (found,) = of(Version("v1", 1, (name,)))
@@ -37,7 +48,7 @@ def test_an_endpoint_that_is_a_service(name: str) -> None:
 
 
 def test_addresses_are_slices_of_a_service_without_a_selector() -> None:
-    (found,) = of(Version("v1", 1, ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:81", "[::1]:80")))
+    (found,) = of(Version("v1", 1, ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:81", "[fd00::1]:80")))
     assert found.size == 4
     service, *slices = found.manifests
     assert "selector" not in service["spec"]
