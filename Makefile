@@ -7,11 +7,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # What pip collects and installs, on one line that it writes anew, or line by line where that is no terminal. Errors of
 # pip's are on stderr, and its status is that of the pipe.
 INSTALL_SHOWN = terminal=; [ ! -t 1 ] || terminal=1; \
-  { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | \
-  awk -v terminal=$$terminal '/^status / { status = $$2; next } \
-    /^(Collecting|Building|Installing|Successfully)/ { \
-      if (terminal) printf "\r\033[K  %s", substr($$0, 1, 76); else print "  " $$0; fflush() } \
-    END { if (terminal) printf "\r\033[K"; exit status }'
+  { $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(1); echo "status $$?"; } | { \
+    while IFS= read -r line; do case $$line in \
+      "status "*) status=$${line\#status } ;; \
+      Collecting*|Building*|Installing*|Successfully*) \
+        if [ "$$terminal" ]; then printf '\r\033[K  %.76s' "$$line"; else printf '  %s\n' "$$line"; fi ;; \
+    esac; done; [ -z "$$terminal" ] || printf '\r\033[K'; exit "$$status"; }
 PROTOS := $(shell find protos -name '*.proto')
 # Tests and benchmarks start Python some hundred times: each start would compile the whole program anew.
 unexport PYTHONDONTWRITEBYTECODE

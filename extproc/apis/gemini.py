@@ -89,11 +89,11 @@ CONTENT_ANSWERS = {
     "embedContent": AnswerShape(usage=(USAGE,)),
 }
 """Also of Vertex AI."""
-_INTERACTION_ANSWER = AnswerShape(
+_INTERACTION_ANSWER = AnswerShape(  # each kind as it is called now, and as before steps (Api-Revision)
     kind=("/event_type",),
     output=("/delta",),
-    output_kinds=("step.delta",),
-    end_kinds=("interaction.completed",),
+    output_kinds=("step.delta", "content.delta"),
+    end_kinds=("interaction.completed", "interaction.complete"),
     failures=("/object=error", "/status=failed", "/interaction/status=failed"),
     usage=(
         Usage(

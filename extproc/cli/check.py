@@ -52,6 +52,8 @@ def add(commands: Subcommands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints what is wrong; returns the exit status. Raises ``PolicyProblems``."""
     if arguments.istio:
+        if arguments.locality:
+            arguments.misused("--locality does not go with --istio; check the policies (-f POLICY) with it apart")
         return check_istio(arguments.istio, arguments.json, arguments.file or ())
     if not arguments.file:
         arguments.misused("nothing to check; give policies (-f POLICY), Istio manifests (--istio FILE), or both")

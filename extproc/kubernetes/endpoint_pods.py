@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from extproc.kubernetes.service_endpoints import Endpoint
-from extproc.policyfile.endpoint_pages import MAX_PODS
+from extproc.policyfile.endpoint_pages import MAX_PODS, host_address
 
 
 def pods_of(endpoints: Iterable[Endpoint]) -> dict[str, dict[str, str]]:
     """``picking.metrics.pods``: the endpoints whose pods and nodes are known, ``MAX_PODS`` at most."""
-    known = sorted((each for each in endpoints if each.pod and each.host_ip), key=lambda each: each.address)
-    return {each.address: {"pod": each.pod, "hostIP": each.host_ip} for each in known[:MAX_PODS]}
+    known = {each.address: each for each in endpoints if each.pod and host_address(each.host_ip)}
+    return {name: {"pod": known[name].pod, "hostIP": known[name].host_ip} for name in sorted(known)[:MAX_PODS]}
 
 
 def with_pods(spec: Mapping[str, Any], endpoints: Iterable[Endpoint]) -> dict[str, Any]:

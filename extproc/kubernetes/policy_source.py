@@ -37,6 +37,7 @@ from extproc.kubernetes.rollout_in_status import state_of
 from extproc.kubernetes.snapshot_file import SnapshotProblem
 from extproc.policy.snapshot import Snapshot
 from extproc.policyfile import loader
+from extproc.policyfile.cross_checks import check_locality
 from extproc.policyfile.loader import PolicyTexts
 from extproc.policyfile.watcher import PolicyWatcher
 from extproc.telemetry.cluster_gauges import ClusterGauges
@@ -267,8 +268,9 @@ class ClusterPolicies:
             taken.snapshot, locality=self._locality, session_keys=self._session_keys
         )
         self.loaded_at = self._clock()
-        self.warnings, self._problems, self.states = taken.warnings, (*told, *taken.problems), taken.states
-        new = [problem for problem in (*self._problems, *taken.warnings) if problem not in before]
+        self.warnings = (*taken.warnings, *check_locality(self._locality, taken.snapshot.pools))
+        self._problems, self.states = (*told, *taken.problems), taken.states
+        new = [problem for problem in (*self._problems, *self.warnings) if problem not in before]
         log.info("policies loaded, generation %d: %s", taken.snapshot.generation, dict(taken.states))
         self._on_reload(all(problem.warning for problem in new), new)
 

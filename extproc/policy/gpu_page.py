@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Self, TypeAlias
 
-from extproc.policy.page_series import Series, find_series, lines_of, share
+from extproc.policy.page_series import Series, find_series, lines_of
 
 GPU_METRICS: dict[bytes, float] = {
     b"DCGM_FI_PROF_GR_ENGINE_ACTIVE": 1,
@@ -35,11 +35,11 @@ class GpuPage:
     """A page."""
 
     def __init__(self, found: Iterable[Series]) -> None:
-        """``found``: on it, with all of ``GPU_METRICS``; others do not count."""
+        """``found``: on it, with all of ``GPU_METRICS``. Others do not count, nor do values beyond full use."""
         self._all: _Values = {}
         self._by_pod: dict[str, _Values] = {}
         for series in found:
-            if series.name not in GPU_METRICS:
+            if series.value > GPU_METRICS.get(series.name, -1):
                 continue
             self._all.setdefault(series.name, []).append(series.value)
             if pod := _pod_of(series.by_label):
@@ -71,4 +71,4 @@ def _pod_of(labels: dict[bytes, bytes]) -> str:
 
 
 def _average(values: _Values) -> float | None:
-    return share(next((fmean(values[name]) / full for name, full in GPU_METRICS.items() if name in values), None))
+    return next((fmean(values[name]) / full for name, full in GPU_METRICS.items() if name in values), None)

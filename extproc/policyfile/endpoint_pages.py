@@ -61,10 +61,16 @@ def _address(field: Field) -> str | None:
     text = field.text("an IP address")
     if text is None:
         return None
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
+    if (address := host_address(text)) is None:
         field.error(f"{quoted(text)} is not an IP address", "give the address of the pod's node")
+    return address
+
+
+def host_address(text: str) -> str | None:
+    """The IP address of a node, as others write it too; None where it is none that others could use."""
+    try:
+        return None if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
         return None
 
 

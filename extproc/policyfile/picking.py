@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
+from extproc.policy.custom_metric import GPU_UTILIZATION
 from extproc.policy.picking import SESSION, STRATEGIES, EndpointPages, Picking, Saturation
 from extproc.policy.snapshot import GpuPool, Policy
 from extproc.policy.target import Target, is_address
@@ -42,7 +43,8 @@ def read(field: Field) -> Picking | None:
 
 def check(spec: Field, policy: Policy, targets: Iterable[Target], pools: Mapping[str, GpuPool]) -> None:
     """The picking against the servers of its policy. ``targets``: those that answer clients; ``pools``: by name."""
-    picking, field = policy.picking, spec.at("picking")
+    picking, field, targets = policy.picking, spec.at("picking"), list(targets)
+    _check_gpus(spec, policy, targets, pools)
     if picking is None:
         return
     if picking.by == SESSION and policy.sticky is None:
@@ -61,6 +63,20 @@ def check(spec: Field, policy: Policy, targets: Iterable[Target], pools: Mapping
         message += "a name, which may stand for several; its servers get requests by loadBalancer"
         field.warn(message, "list the servers under endpoints by their IP addresses")
     _check_pages(field, picking, picked, pools)
+
+
+def _check_gpus(spec: Field, policy: Policy, targets: Iterable[Target], pools: Mapping[str, GpuPool]) -> None:
+    """Custom metrics of how busy GPUs are, of servers that nothing tells it of."""
+    pages = policy.picking.metrics if policy.picking else EndpointPages()
+    kinds = {pages.kind} if pages.kind else {pools[target.pool].metrics_type for target in targets if target.pool}
+    picks = policy.picking is not None or any(version.inference_pool for version in policy.versions)
+    if picks and (pages.gpu_port or "triton" in kinds):
+        return
+    for i, metric in enumerate(policy.custom_metrics):
+        if metric.source == GPU_UTILIZATION:
+            message = "no servers are picked" if not picks else "nothing tells how busy the servers' GPUs are"
+            remedy = "write picking: {metrics: {gpuPort: 9400}}, the port of the GPUs' exporter"
+            spec.at("observability", "customMetrics", i, "source").warn(f"{message}: it has no value", remedy)
 
 
 def _check_pages(field: Field, picking: Picking, targets: Iterable[Target], pools: Mapping[str, GpuPool]) -> None:

@@ -23,7 +23,8 @@ _FACTORS = {f"{prefix}i": 1 << 10 * power for power, prefix in enumerate("KMGTPE
 _FACTORS |= {prefix: 10 ** (3 * power) for power, prefix in enumerate("kMGTPE", 1)}
 _QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{0,18})?)(?:([KMGTPE]i|[kMGTPE])|([eE][-+]?[0-9]{1,2}))?")
 _SECONDS = {"ns": "1e-9", "us": "1e-6", "µs": "1e-6", "ms": "1e-3", "s": "1", "m": "60", "h": "3600"}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)")
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{0,9})?"
+_DURATION = re.compile(rf"({_NUMBER})(ns|us|µs|ms|s|m|h)")
 
 
 def parse_quantity(text: str) -> int | None:
@@ -50,8 +51,8 @@ def duration(field: Field) -> float | None:
         return None
     seconds = parse_duration(text)
     if seconds is None:
-        has_unit = not re.fullmatch(r"[0-9.]+", text)
-        remedy = "write it as in 60s, 1m30s or 500ms" if has_unit else f"add a unit: {text}ms or {text}s"
+        lacks_unit = re.fullmatch(_NUMBER, text)
+        remedy = f"add a unit: {text}ms or {text}s" if lacks_unit else "write it as in 60s, 1m30s or 500ms"
         field.error(f"{quoted(text)} is not a duration", remedy)
         return None
     if not Decimal("0.001") <= seconds <= MAX_TIMEOUT:

@@ -77,6 +77,9 @@ class Counts(msgspec.Struct, array_like=True):
         for ours, more in zip((self.duration, self.first_token, self.per_token), theirs, strict=True):
             if ours is not None and more is not None and ours.bounds != more.bounds:
                 raise ValueError("its histograms have other buckets than ours")
+        # Another thread may be counting: a request is counted before its refusal, and is read behind it.
+        for code, count in list(other.refusals.items()):
+            self.refusals[code] = self.refusals.get(code, 0) + count
         self.requests += other.requests
         self.failures += other.failures
         self.drawn += other.drawn
@@ -85,8 +88,6 @@ class Counts(msgspec.Struct, array_like=True):
         self.first_token = _sum(self.first_token, other.first_token)
         self.per_token = _sum(self.per_token, other.per_token)
         self.observed += other.observed
-        for code, count in other.refusals.items():
-            self.refusals[code] = self.refusals.get(code, 0) + count
 
 
 class GoldenMetrics(msgspec.Struct, frozen=True):

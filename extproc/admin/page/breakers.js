@@ -5,8 +5,12 @@ import { el } from "./dom.js";
 const SEVERITY = { ejected: "bad", probing: "bad", draining: "warn", closed: "good" };
 const WORST = ["ejected", "probing", "draining", "closed"];
 
+const NAMED = 3; // of the ejected endpoints; the others are counted
+
 function without(state, endpoints) {
-  return endpoints.length ? `${state}, without ${endpoints.join(", ")}` : state;
+  if (!endpoints.length) return state;
+  const more = endpoints.length > NAMED ? ` and ${endpoints.length - NAMED} more` : "";
+  return `${state}, without ${endpoints.slice(0, NAMED).join(", ")}${more}`;
 }
 
 export function breakers(list) {
@@ -17,7 +21,11 @@ export function breakers(list) {
       "tr",
       { "data-breaker": target },
       el("td", { class: "text name" }, target),
-      el("td", { class: `text strong ${SEVERITY[state]}`, "data-label": "State" }, without(state, breaker.ejected)),
+      el(
+        "td",
+        { class: `text strong wraps ${SEVERITY[state]}`, "data-label": "State", title: breaker.ejected.join(", ") },
+        without(state, breaker.ejected),
+      ),
       el("td", { "data-label": "In flight" }, String(Math.round(breaker.in_flight))),
       el("td", { "data-label": "Limit" }, String(breaker.limit)),
     );

@@ -171,6 +171,7 @@ ENDS: list[tuple[str, str, list[Any], bool]] = [
     ("openai", "responses", [{"type": "response.output_text.delta", "delta": "a"}], False),
     ("gemini", "interactions", [{"event_type": "step.delta", "delta": {"type": "text", "text": "a"}}], False),
     ("gemini", "interactions", [{"event_type": "interaction.completed", "interaction": {"id": "i"}}], True),
+    ("gemini", "interactions", [{"event_type": "interaction.complete", "interaction": {"id": "i"}}], True),
     ("ollama", "chat", [{"message": {"content": "a"}, "done": False}], False),
     ("ollama", "chat", [{"message": {"content": ""}, "done": True, "done_reason": "stop"}], True),
 ]
@@ -223,6 +224,7 @@ def part(**part: Any) -> dict[str, Any]:
         ("bedrock", "converse-stream", {"start": {"toolUse": {"toolUseId": "t", "name": "now"}}}, True),
         ("bedrock", "converse-stream", {"start": {}}, False),
         ("gemini", "interactions", {"event_type": "step.delta", "delta": {"type": "text", "text": "a"}}, True),
+        ("gemini", "interactions", {"event_type": "content.delta", "delta": {"type": "text", "text": "a"}}, True),
         ("gemini", "interactions", {"event_type": "step.start", "step": {"type": "model_output"}}, False),
         ("gemini", "streamGenerateContent", part(thoughtSignature="EmwK"), True),
         ("gemini", "streamGenerateContent", part(text="", thought=True), False),

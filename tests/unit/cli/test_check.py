@@ -64,6 +64,8 @@ def test_a_place_of_proxies_that_is_near_no_pool(path: Path, capsys: pytest.Capt
     assert "--locality us: warning: no GPU pool is in the region us" in printed
     assert "1 warning" in printed
     assert "'u s' is no place" in refused(capsys, "check", "--locality", "u s")
+    told = refused(capsys, "check", "--istio", str(path), "-f", str(path), "--locality", "us")
+    assert "--locality does not go with --istio" in told
 
 
 def test_policies_of_which_manifests_are_a_rendering_must_be_right(

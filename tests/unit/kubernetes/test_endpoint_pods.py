@@ -28,6 +28,16 @@ def test_endpoints_whose_pods_and_nodes_are_known() -> None:
     assert len(pods_of(many)) == MAX_PODS
 
 
+def test_endpoints_of_several_versions_take_one_place() -> None:
+    shared = [Endpoint(f"h:{n}", pod="ai/a", host_ip="1.1.1.1") for n in range(MAX_PODS)]
+    assert len(pods_of(shared * 2)) == MAX_PODS
+
+
+@pytest.mark.parametrize("host_ip", ["node-1", "fe80::1%eth0", "1.2.3", "::1]:80/?"])
+def test_a_node_without_an_address_is_not_known(host_ip: str) -> None:
+    assert pods_of([*ENDPOINTS, Endpoint("10.0.0.5:80", pod="ai/d", host_ip=host_ip)]) == PODS
+
+
 def test_a_policy_that_asks_for_gpus_gets_them() -> None:
     spec = {"host": "a", "picking": {"by": "prefix", "metrics": {"type": "vllm", "gpuPort": 9400}}}
     wanted = {"by": "prefix", "metrics": {"type": "vllm", "gpuPort": 9400, "pods": PODS}}

@@ -55,8 +55,11 @@ def start(fake_api: FakeApi, told: Queue[Told], monkeypatch: pytest.MonkeyPatch)
         namespaces: Sequence[str] | None = (),
         directory: Path | None = None,
         pools: WantedPools = WantedPools(),  # noqa: B008 - immutable
+        locality: str = "",
     ) -> ClusterPolicies:
-        source = ClusterPolicies(namespaces, paths, directory, on_reload, clock=lambda: 5.0, pools=pools)
+        source = ClusterPolicies(
+            namespaces, paths, directory, on_reload, clock=lambda: 5.0, locality=locality, pools=pools
+        )
         source.start()
         sources.append(source)
         return source
@@ -78,6 +81,19 @@ def test_the_objects_are_the_policies(fake_api: FakeApi, start: Start, told: Que
     found = {"namespaces": [], "in_step": True, "failures": [], "objects": {"in_force": 2, "held": 0, "left_out": 0}}
     assert source.describe() == found
     assert source.gauges().in_step
+
+
+def test_a_place_that_is_near_no_pool_is_told_once(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:
+    endpoints = {"architecture": "a100", "endpoints": ["10.0.0.1:80"]}
+    fake_api.put(policy(gpuRequirements={}), made("GpuPool", "west", {**endpoints, "locality": "us-west1/a"}))
+    source = start(locality="eu/b")
+    assert told.get(timeout=10) == (True, ["no GPU pool is in the region eu: none is nearer than others"])
+    fake_api.put(policy(gpuRequirements={}, port=2))
+    assert told.get(timeout=10) == (True, [])
+    assert [str(problem).partition(":")[0] for problem in source.warnings] == ["--locality eu/b"]
+    fake_api.put(made("GpuPool", "west", {**endpoints, "locality": "eu/a"}))
+    assert told.get(timeout=10) == (True, [])
+    assert (source.warnings, source.snapshot.locality) == ((), "eu/b")
 
 
 def test_a_change_that_is_no_good_is_told_once(fake_api: FakeApi, start: Start, told: Queue[Told]) -> None:

@@ -62,6 +62,7 @@ def test_slices_are_told_by_their_engines() -> None:
 def test_numbers_that_can_t_be_are_not_known(value: str) -> None:
     assert of(dcgm(UTIL, 0, value, "ai/a"), "ai/a") is None
     assert of(dcgm(UTIL, 0, value, "ai/a") + dcgm(UTIL, 1, 40, "ai/b"), "ai/b") == 0.4
+    assert of(dcgm(UTIL, 0, value, "ai/a") + dcgm(UTIL, 1, 40, "ai/a"), "ai/a") == 0.4
 
 
 def test_a_page_of_something_else_tells_nothing() -> None:

@@ -75,6 +75,8 @@ def test_what_can_be_said(text: str, expected: EndpointPages, shown: dict[str, o
         ("{gpuPort: 1, pods: {a: {pod: a/b}}}", "spec.picking.metrics.pods.a: has no hostIP"),
         ("{gpuPort: 1, pods: {a: {pod: b, hostIP: 1.1.1.1}}}", 'spec.picking.metrics.pods.a.pod: "b" is not allowed'),
         ("{gpuPort: 1, pods: {a: {pod: a/b, hostIP: node-1}}}", '.hostIP: "node-1" is not an IP address'),
+        ("{gpuPort: 1, pods: {a: {pod: a/b, hostIP: 'fe80::1%eth0'}}}", '"fe80::1%eth0" is not an IP address'),
+        ("{gpuPort: 1, pods: {a: {pod: a/b, hostIP: '::1%]:80'}}}", '"::1%]:80" is not an IP address'),
         ("{gpuPort: 1, pods: {a: {pod: a/b, hostIP: {}}}}", ".hostIP: is a mapping"),
         (f"{{gpuPort: 1, pods: {{{MANY}}}}}", "spec.picking.metrics.pods: has 2049 endpoints"),
         ("{url: x}", "spec.picking.metrics.url: is not a known field"),

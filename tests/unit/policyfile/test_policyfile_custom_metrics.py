@@ -19,9 +19,11 @@ from extproc.policy.custom_metric import (
 from tests.house.tree import ROOT
 from tests.policy_documents import found, policy, policy_of, said
 
+SERVERS = "versions: [{name: v1, endpoints: ['10.0.0.1:80']}]\npicking: {metrics: {type: vllm, gpuPort: 9400}}\n"
+
 
 def declared(metric: str) -> CustomMetric:
-    (only,) = policy_of(f"observability:\n  customMetrics: [{metric}]").custom_metrics
+    (only,) = policy_of(f"{SERVERS}observability:\n  customMetrics: [{metric}]").custom_metrics
     return only
 
 

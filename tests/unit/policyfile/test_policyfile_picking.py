@@ -134,3 +134,29 @@ def test_servers_of_an_inference_pool_are_addresses_and_tell() -> None:
     """Whoever watches the pool knows them, and their type; that others do not is told of ``inferencePool`` itself."""
     (only,) = found(policy("versions: [{name: v1, inferencePool: {name: llama}}]\npicking: {maxQueue: 5}"))
     assert "spec.versions[0].inferencePool: is known to a processor that watches it" in said(only)
+
+
+BUSY = "observability: {customMetrics: [{name: busy, type: GAUGE, source: gpuUtilization}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "spec.observability.customMetrics[0].source: no servers are picked: it has no value; write picking:"),
+        ("picking: {}", "[0].source: nothing tells how busy the servers' GPUs are: it has no value"),
+        ("picking: {metrics: {type: vllm}}", "[0].source: nothing tells how busy"),
+        ("picking: {metrics: {type: triton}}", ""),
+        ("picking: {metrics: {gpuPort: 9400}}", ""),
+    ],
+)
+def test_custom_metrics_of_gpus_that_nothing_tells_of(text: str, problem: str) -> None:
+    told = [one for one in found(policy(f"{TWO}{BUSY}{text}")) if problem in said(one)]
+    assert [one.warning for one in told] == ([True] if problem else [])
+
+
+def test_the_type_of_a_pool_tells_whether_its_servers_know_gpus() -> None:
+    spec = f"gpuRequirements: {{}}\nversions: [{{name: v1}}]\npicking: {{}}\n{BUSY}"
+    servers = "architecture: a100\nendpoints: ['10.0.0.1:80']\nmetrics: {type: TYPE}"
+    assert found(file(policy(spec), pool(servers.replace("TYPE", "triton"), name="a"))) == []
+    (only,) = found(file(policy(spec), pool(servers.replace("TYPE", "vllm"), name="a")))
+    assert "nothing tells how busy" in said(only)

@@ -95,6 +95,8 @@ def test_good_values(read: Reader, text: str, result: object) -> None:
     ("read", "text", "said"),
     [
         (quantities_and_durations.duration, "60", '"60" is not a duration; add a unit: 60ms or 60s'),
+        (quantities_and_durations.duration, "1.2.3", '"1.2.3" is not a duration; write it as in 60s, 1m30s or 500ms'),
+        (quantities_and_durations.duration, ".5", '".5" is not a duration; write it as in 60s, 1m30s or 500ms'),
         (quantities_and_durations.duration, "1 s", '"1 s" is not a duration; write it as in 60s, 1m30s or 500ms'),
         (quantities_and_durations.duration, "s", '"s" is not a duration'),
         (quantities_and_durations.duration, "-1s", '"-1s" is not a duration'),

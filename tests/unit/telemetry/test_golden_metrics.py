@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from extproc.exchange.notes import ERRORS, Observed, RequestAccount
 from extproc.telemetry.golden_metrics import Counts, GoldenMetrics, compute_golden_metrics, is_failure
 from extproc.telemetry.histogram import Histogram
+from extproc.telemetry.metric_families import DURATION_BUCKETS
 
 
 def observed(code: str = "200", seconds: float | None = 0.15, **more: object) -> Observed:
@@ -163,3 +166,26 @@ def test_a_stream_that_was_left_has_told_of_its_first_token_alone() -> None:
 def test_success_is_no_less_than_nothing() -> None:
     """Failures may be estimated, and too many."""
     assert compute_golden_metrics(Counts(requests=3, failures=4.0), 1.0).success == 0
+
+
+REFUSED = RequestAccount("llama", "v1", "west", "openai", "429", 0.1, refusal="no_room")
+
+
+def test_what_is_counted_while_counts_are_added() -> None:
+    """A thread that serves the page adds up what another one counts."""
+    live = Counts()
+    live.account(REFUSED)
+
+    class Refusals(dict[str, int]):
+        def get(self, code: str, default: Any = 0) -> Any:
+            live.account(msgspec.structs.replace(REFUSED, refusal="saturated"))
+            return super().get(code, default)
+
+    class Durations(Histogram):
+        def add(self, other: Histogram) -> None:
+            live.account(REFUSED)
+            super().add(other)
+
+    for total in (Counts(refusals=Refusals()), Counts(duration=Durations(DURATION_BUCKETS))):
+        total.add(live)
+        assert 0 < sum(total.refusals.values()) <= total.requests
