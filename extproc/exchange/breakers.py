@@ -212,13 +212,12 @@ class Breakers:
         target = next(one for one in self._snapshot.targets[name[:2]] if one.pool == name[2])
         if policy is None or policy.picking is None or policy.breaker is None:
             return None, None
-        bounds, promised = policy.breaker.share(self._processes), _promised(policy)
-        found: list[EndpointBreakers | None] = []
-        for grpc in (False, True) if target.grpc_endpoints else (False,):
+        bounds, found = policy.breaker.share(self._processes), []
+        for grpc in [False, True] if target.grpc_endpoints else [False]:
             addresses, all_of = target.present(grpc=grpc), None
             if addresses and all(is_address(endpoint) for endpoint in addresses):
                 all_of = known.get((name, grpc)) or EndpointBreakers(self._clock, self._unreachable)
-                all_of.follow(addresses, bounds, promised)
+                all_of.follow(addresses, bounds, _promised(policy))
                 self._endpoints[name, grpc] = all_of
             found.append(all_of)
         return found[0], found[-1]
