@@ -127,8 +127,8 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
 def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile against a bound: more than the share that may be is beyond it."""
     values = _values(guard, step, plan.to)
-    groups, total = in_groups(values), sum(values.values())
-    record.value = quantile(of_all(values), guard.quantile)
+    groups, whole = in_groups(values), of_all(values)
+    record.value, total = quantile(whole, guard.quantile), sum(whole.values())
     if guard.maximum is not None:
         beyond, allowed = [count_above(group, guard.maximum) for group in groups], 1 - guard.quantile
     else:
@@ -148,20 +148,25 @@ def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: Ro
     here, there = quantile(of_all(ours), guard.quantile), quantile(of_all(theirs), guard.quantile)
     record.value = here / there if here is not None and there else None
     text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
-    lowest, highest = quantile_bounds(in_groups(ours), guard.quantile, level)
-    lowest_there, highest_there = quantile_bounds(in_groups(theirs), guard.quantile, level)
-    if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
-        return Verdict(FAILING, text)
-    if guard.min_ratio is not None and highest < guard.min_ratio * lowest_there:
-        return Verdict(FAILING, text)
+    if here is not None and there is not None and not _holds(guard, (here, here), (there, there)):
+        bounds = [quantile_bounds(in_groups(values), guard.quantile, level) for values in (ours, theirs)]
+        if not _holds(guard, *bounds):
+            return Verdict(FAILING, text)
     for version, values in ((plan.to, ours), (guard.relative_to, theirs)):
         what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {version}"
-        if short := _too_few(sum(values.values()), plan, what):
+        if short := _too_few(sum(of_all(values).values()), plan, what):
             return short
     here, there = here or 0.0, there or 0.0
     holds = here <= (guard.max_ratio * there * _RESOLUTION if guard.max_ratio is not None else here)
     holds = holds and here * _RESOLUTION >= (guard.min_ratio * there if guard.min_ratio is not None else 0)
     return Verdict(PASSING if holds else WAITING, text)
+
+
+def _holds(guard: Guard, here: tuple[float, float], there: tuple[float, float]) -> bool:
+    """Whether a quotient may be within its bounds: of quantiles each of which is between two numbers."""
+    if guard.max_ratio is not None and here[0] > guard.max_ratio * there[1]:
+        return False
+    return guard.min_ratio is None or here[1] >= guard.min_ratio * there[0]
 
 
 def _shown(guard: Guard, value: float | None) -> str:

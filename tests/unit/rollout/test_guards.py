@@ -181,6 +181,14 @@ def test_what_was_seen_has_a_unit(guard: Guard, versions: dict[str, VersionEvide
     assert step.guards[0].reason == reason
 
 
+@pytest.mark.parametrize("guard", [FIRST_TOKEN_GUARD, RATIO_GUARD, TOKENS_GUARD])
+def test_keys_that_no_processor_of_ours_counts_are_no_measured_values(guard: Guard) -> None:
+    """As one of another version may have."""
+    made_up = {version: VersionEvidence(values={guard.metric: {10**9: 1000, -5000: 1000}}) for version in ("v1", "v2")}
+    found = verdict(guard, made_up)
+    assert (found.word, "0 of 100" in found.reason) == (WAITING, True)
+
+
 def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> None:
     worse = values(PER_TOKEN, v2={0.03: 200}, v1={0.02: 200})
     assert verdict(RATIO_GUARD, worse, 100).word == PASSING
