@@ -45,7 +45,9 @@ MAX_LOOKS = 120
 PATIENCE = 2.0
 """Times the p99 of what whole answers take, of all versions: who has waited for longer was not being answered."""
 _FEW_USERS = 2
-"""Users of whom alone no failures count: an alarm holds without those that have the most."""
+"""Users of whom alone no failures count: an alarm holds without those that have the most; of clients that left, without
+the groups of users that do.
+"""
 _MORE_LEFT, _LEFT_WITHOUT_OTHERS = 2.0, 0.1
 """The share of clients that may leave the new version without an answer: so many times that of the other versions, or
 where nobody is on these, this."""
@@ -103,17 +105,18 @@ def _evidence(step: StepEvidence, version: str) -> VersionEvidence:
 
 def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     new = _evidence(step, plan.to)
-    bound, in_vain = guard.maximum or 0.0, sum(_waited_in_vain(step, new).values())
+    by_group = [sum(group.values()) for group in in_groups(_waited_in_vain(step, new))]
+    bound, in_vain, in_vain_of_few = guard.maximum or 0.0, sum(by_group), sum(sorted(by_group[1:])[-_FEW_USERS:])
     failures, answers = new.answer_failures + in_vain, new.answers + in_vain
     by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
     record.value = by_account + by_answer if new.requests or answers else None
     text = f"{100 * (by_account + by_answer):.3g}% of {max(new.requests, answers)} requests of {plan.to}"
     alarms = 0
-    for hits, trials, by_user in (
-        (new.failures, new.requests, new.failures_by_user),
-        (failures, answers, new.answer_failures_by_user),
+    for hits, trials, by_user, of_few in (
+        (new.failures, new.requests, new.failures_by_user, 0),
+        (failures, answers, new.answer_failures_by_user, in_vain_of_few),
     ):
-        of_few = sum(sorted(by_user.values())[-_FEW_USERS:])
+        of_few += sum(sorted(by_user.values())[-_FEW_USERS:])
         if exceeds(hits - of_few, trials - of_few, bound, level):
             return Verdict(FAILING, text)
         alarms += exceeds(hits, trials, bound, level)

@@ -133,6 +133,14 @@ def test_who_leaves_without_an_answer(
     assert verdict(guard, versions).word == word
 
 
+@pytest.mark.parametrize(("users", "word"), [(["0a"], WAITING), (["0a", "1b"], WAITING), (["0a", "1b", "2c"], FAILING)])
+def test_an_alarm_of_who_waited_in_vain_needs_several_users(users: list[str], word: str) -> None:
+    new = evidence(200)
+    for number in range(60):
+        new.note(ABANDONED, 50.0, users[number % len(users)])
+    assert verdict(ERROR_GUARD, {"v2": new}).word == word
+
+
 def test_a_version_that_is_left_by_many_is_told_with_the_others() -> None:
     versions = {"v2": evidence(300, {1.0: 100}), "v1": evidence(90, {0.1: 10})}
     assert verdict(ERROR_GUARD, versions).reason == "25% of the clients leave v2 before it answers, 10% the others"
