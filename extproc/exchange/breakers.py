@@ -60,11 +60,10 @@ class Breakers:
         """Whether a policy of the snapshot has a circuit breaker."""
         if snapshot is not self._snapshot:
             self._snapshot, self._wanted = snapshot, any(policy.breaker for policy in snapshot.policies)
-            self._present = {}
-            known, self._endpoints = self._endpoints, {}
-            for name, _ in known:
-                if _is_target(snapshot, name) and name not in self._present:
-                    self._present[name] = self._of_target(name, known)
+            names = {name for name, _ in self._endpoints if _is_target(snapshot, name)}
+            self._present = {name: self._of_target(name) for name in names}
+            known = list(self._endpoints.items())
+            self._endpoints = {key: one for key, one in known if one in self._present.get(key[0], ())}
         return self._wanted
 
     def busy(self, policy: Policy, target: Target, grpc: bool) -> Busy | None:
@@ -86,7 +85,7 @@ class Breakers:
         if name not in self._present:
             if not _is_target(self._snapshot, name):  # gone, or as whoever reaches us writes it
                 return None
-            self._present[name] = self._of_target(name, self._endpoints)
+            self._present[name] = self._of_target(name)
         plain, other = self._present[name]
         return other if grpc else plain
 
@@ -204,10 +203,8 @@ class Breakers:
         if policy.picking is None or self.endpoints(policy, name, grpc) is None:
             self._of(policy, name).admit(now)
 
-    def _of_target(
-        self, name: Name, known: Mapping[tuple[Name, bool], EndpointBreakers]
-    ) -> tuple[EndpointBreakers | None, EndpointBreakers | None]:
-        """As ``_present`` has it. ``known``: those of before."""
+    def _of_target(self, name: Name) -> tuple[EndpointBreakers | None, EndpointBreakers | None]:
+        """As ``_present`` has it."""
         policy = self._snapshot.by_name.get(name[0])
         target = next(one for one in self._snapshot.targets[name[:2]] if one.pool == name[2])
         if policy is None or policy.picking is None or policy.breaker is None:
@@ -216,7 +213,7 @@ class Breakers:
         for grpc in [False, True] if target.grpc_endpoints else [False]:
             addresses, all_of = target.present(grpc=grpc), None
             if addresses and all(is_address(endpoint) for endpoint in addresses):
-                all_of = known.get((name, grpc)) or EndpointBreakers(self._clock, self._unreachable)
+                all_of = self._endpoints.get((name, grpc)) or EndpointBreakers(self._clock, self._unreachable)
                 all_of.follow(addresses, bounds, _promised(policy))
                 self._endpoints[name, grpc] = all_of
             found.append(all_of)

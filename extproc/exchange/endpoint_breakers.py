@@ -152,6 +152,8 @@ class EndpointBreakers:
         if not self._closed:
             return True
         reachable = self._marks_of_reachable()
+        if reachable.find(b"\0") < 0:  # most often
+            return self._closed < len(self._marks)
         return 1 in both(bytes(self._marks), reachable) or 1 not in reachable
 
     def _reached(self) -> list[EndpointBreaker]:
