@@ -118,7 +118,8 @@ class Picks:
         if room:
             hinted = bytes(map(and_, hinted, room)) if hinted else room
         candidates = place.candidates(self._unreachable(), self._avoided(), hinted)
-        hinted = place.with_room(hinted, candidates.ready)
+        if (with_room := place.with_room(hinted)) is not hinted:
+            hinted, candidates = with_room, place.candidates(self._unreachable(), self._avoided(), with_room)
         loads = self._board.loads(place.addresses)
         waits = room is None and spec.max_queue > 0
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters), waits=waits)
@@ -169,7 +170,7 @@ class Picks:
         others are left; empty: all are. And their loads.
         """
         ready = place.candidates(self._unreachable(), self._avoided(), b"").ready
-        return place.with_room(ready, ready), self._board.loads(place.addresses)
+        return place.with_room(ready), self._board.loads(place.addresses)
 
     def where(self, decision: Decision, asked: Asked, snapshot: Snapshot) -> tuple[Picking, Names, Place | None]:
         """How to pick; policy, version and pool; the endpoints, None where they are names, or the policies in force
