@@ -148,16 +148,17 @@ def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan:
 def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile of the new version against that of another in the same time."""
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
-    here, there = quantile(of_all(ours), guard.quantile), quantile(of_all(theirs), guard.quantile)
+    all_of = of_all(ours), of_all(theirs)
+    here, there = [quantile(whole, guard.quantile) for whole in all_of]
     record.value = here / there if here is not None and there else None
     text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
     if here is not None and there is not None and not _holds(guard, (here, here), (there, there)):
         bounds = [quantile_bounds(in_groups(values), guard.quantile, level) for values in (ours, theirs)]
         if not _holds(guard, *bounds):
             return Verdict(FAILING, text)
-    for version, values in ((plan.to, ours), (guard.relative_to, theirs)):
+    for version, whole in zip((plan.to, guard.relative_to), all_of, strict=True):
         what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {version}"
-        if short := _too_few(sum(of_all(values).values()), plan, what):
+        if short := _too_few(sum(whole.values()), plan, what):
             return short
     here, there = here or 0.0, there or 0.0
     holds = here <= (guard.max_ratio * there * _RESOLUTION if guard.max_ratio is not None else here)
