@@ -48,9 +48,9 @@ from extproc.headers import Headers
 SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{SERVICE}/Process"
 NAMESPACE = "aimesh"
+"""The namespace of dynamic metadata that is read and written."""
 OWN_DETAILS = "aimesh_"
 """What Envoy's response code details of our own errors begin with, before the error's code."""
-"""The namespace of dynamic metadata that is read and written."""
 _OVERWRITE = pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 _PROTOCOLS = {(mode.value, waits): Protocol(mode, waits) for mode in BodyMode for waits in (False, True)}
 _NO_METADATA: Mapping[str, str] = MappingProxyType({})
