@@ -7,13 +7,13 @@ from extproc.policy.breaker cimport Breaker, InFlight
 
 @cython.final
 cdef class Breakers:
-    cdef object _clock, _snapshot
+    cdef object _clock, _snapshot, _unreachable
     cdef Py_ssize_t _processes
     cdef dict _breakers, _endpoints, _present
     cdef bint _wanted
 
-    cpdef EndpointBreakers endpoints(self, object policy, tuple name)
-    @cython.locals(now=double, name=tuple)
+    cpdef EndpointBreakers endpoints(self, object policy, tuple name, bint grpc)
+    @cython.locals(now=double, name=tuple, grpc=bint)
     cpdef tuple admit(self, object decision, tuple asked, object snapshot, object down, bint stays)
     @cython.locals(policies=dict, share=double, name=tuple, known=tuple, breaker=Breaker, endpoints=EndpointBreakers,
                    endpoint=EndpointBreaker, one=InFlight)
@@ -21,8 +21,8 @@ cdef class Breakers:
     @cython.locals(other=EndpointBreaker, waits=bint)
     cpdef tuple served(self, Breaker breaker, InFlight one, str endpoint, double now)
     @cython.locals(endpoints=EndpointBreakers)
-    cdef _busy(self, object policy, tuple name, double now)
-    cdef _admitted(self, object policy, tuple name, double now)
+    cdef _busy(self, object policy, tuple name, bint grpc, double now)
+    cdef _admitted(self, object policy, tuple name, bint grpc, double now)
     @cython.locals(found=tuple, breaker=Breaker)
     cdef Breaker _of(self, object policy, tuple name)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from extproc.bodies.grpc_message import is_grpc
-from extproc.exchange.endpoint_breakers import EndpointBreaker, EndpointBreakers
+from extproc.exchange.endpoint_breakers import NOBODY, EndpointBreaker, EndpointBreakers
 from extproc.exchange.notes import FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.exchange.sampling import OBSERVE, STREAMED, share_told
 from extproc.headers import DESTINATION_ENDPOINT, Headers
@@ -34,46 +34,60 @@ MAX_TARGETS = 10_000
 class Breakers:
     """All of a process. Used by its event loop's thread alone, but for ``describe``."""
 
-    def __init__(self, clock: Callable[[], float], processes: int = 1) -> None:
-        """``processes``: that share the requests of one processor, and its policies' bounds."""
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        processes: int = 1,
+        unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
+    ) -> None:
+        """``processes``: that share the requests of one processor, and its policies' bounds; ``unreachable``: as
+        ``EndpointBreakers`` has it.
+        """
+        self._clock, self._unreachable = clock, unreachable
         self._processes = processes
         self._breakers: dict[Name, tuple[Policy, Breaker]] = {}
         self._snapshot, self._wanted = Snapshot(), False
-        self._endpoints: dict[Name, EndpointBreakers] = {}
-        """Of targets whose endpoints are picked, across reloads."""
-        self._present: dict[Name, EndpointBreakers | None] = {}
-        """Of those, and of other targets None, by the policies in force: as far as they were asked for."""
+        self._endpoints: dict[tuple[Name, bool], EndpointBreakers] = {}
+        """Of targets whose endpoints are picked, across reloads; True: of their servers for gRPC, where these are
+        others.
+        """
+        self._present: dict[Name, tuple[EndpointBreakers | None, EndpointBreakers | None]] = {}
+        """Of those, and of other targets None, by the policies in force: as far as they were asked for. For gRPC in
+        the last place.
+        """
 
     def wanted(self, snapshot: Snapshot) -> bool:
         """Whether a policy of the snapshot has a circuit breaker."""
         if snapshot is not self._snapshot:
             self._snapshot, self._wanted = snapshot, any(policy.breaker for policy in snapshot.policies)
-            self._endpoints = {name: found for name, found in self._endpoints.items() if _is_target(snapshot, name)}
-            self._present = {}
+            names = {name for name, _ in self._endpoints if _is_target(snapshot, name)}
+            self._present = {name: self._of_target(name) for name in names}
+            known = list(self._endpoints.items())
+            self._endpoints = {key: one for key, one in known if one in self._present.get(key[0], ())}
         return self._wanted
 
-    def busy(self, policy: Policy, target: Target) -> Busy | None:
+    def busy(self, policy: Policy, target: Target, grpc: bool) -> Busy | None:
         """As ``policy.diversion.Limits`` says."""
-        return self._busy(policy, (target.policy, target.version, target.pool), self._clock())
+        return self._busy(policy, (target.policy, target.version, target.pool), grpc, self._clock())
 
-    def within(self, policy: Policy, target: Target) -> bool:
+    def within(self, policy: Policy, target: Target, grpc: bool) -> bool:
         """As ``policy.diversion.Limits`` says."""
         name = target.policy, target.version, target.pool
-        endpoints = self.endpoints(policy, name)
+        endpoints = self.endpoints(policy, name, grpc)
         return (self._of(policy, name) if endpoints is None else endpoints).within_limit(self._clock())
 
-    def endpoints(self, policy: Policy, name: Name) -> EndpointBreakers | None:
-        """Those of the target's endpoints; None where they are not picked, or the policy has no breaker. The pick tells
-        them where a request goes.
+    def endpoints(self, policy: Policy, name: Name, grpc: bool) -> EndpointBreakers | None:
+        """Those of the target's endpoints, or of its servers for gRPC; None where they are not picked, or the policy
+        has no breaker. The pick tells them where a request goes.
         """
         if policy.picking is None or policy.breaker is None:
             return None
         if name not in self._present:
             if not _is_target(self._snapshot, name):  # gone, or as whoever reaches us writes it
                 return None
-            self._present[name] = self._of_endpoints(name)
-        return self._present[name]
+            self._present[name] = self._of_target(name)
+        plain, other = self._present[name]
+        return other if grpc else plain
 
     def admit(
         self,
@@ -89,17 +103,16 @@ class Breakers:
         policy = decision.policy
         if policy is None or policy.breaker is None:
             return decision, ()
-        now = self._clock()
-        name = _name(decision, policy)
-        if stays or self._busy(policy, name, now) is None:
-            self._admitted(policy, name, now)
+        now, (headers, body_key, entropy) = self._clock(), asked
+        name, grpc = _name(decision, policy), policy.picking is not None and is_grpc(headers)
+        if stays or self._busy(policy, name, grpc, now) is None:
+            self._admitted(policy, name, grpc, now)
             return decision, ()
-        headers, body_key, entropy = asked
-        key = sticky_key(policy, headers, body_key) or entropy
-        decision, note = with_room(decision, policy, key, snapshot, down, self, grpc=is_grpc(headers))
+        key, grpc = sticky_key(policy, headers, body_key) or entropy, is_grpc(headers)
+        decision, note = with_room(decision, policy, key, snapshot, down, self, grpc=grpc)
         policy = decision.policy
         if policy is not None and policy.breaker is not None:
-            self._admitted(policy, _name(decision, policy), now)
+            self._admitted(policy, _name(decision, policy), grpc, now)
         return decision, () if note is None else (note,)
 
     def begin(
@@ -115,7 +128,7 @@ class Breakers:
             return None
         name = (policy.name, metadata.get("version", "") if policy.versions else "", metadata.get("gpu_pool", ""))
         known = self._breakers.get(name)
-        endpoints = None if policy.picking is None else self.endpoints(policy, name)
+        endpoints = None if policy.picking is None else self.endpoints(policy, name, is_grpc(headers))
         if endpoints is not None:
             endpoint = endpoints.of(headers.text(DESTINATION_ENDPOINT).partition(",")[0])
             if endpoint is None:
@@ -153,10 +166,14 @@ class Breakers:
         version, pool = ("" if name in (NONE, OTHER) else name for name in (account.version, account.gpu_pool))
         if not _is_target(snapshot, name := (policy.name, version, pool)):
             return
-        endpoints = self.endpoints(policy, name)
-        breaker = self._of(policy, name) if endpoints is None else endpoints.of(account.served)
-        if breaker is not None:
-            breaker.outcome(self._clock(), True)
+        present = [all_of for grpc in (False, True) if (all_of := self.endpoints(policy, name, grpc)) is not None]
+        for all_of in present:
+            endpoint = all_of.of(account.served)
+            if endpoint is not None:
+                endpoint.outcome(self._clock(), True)
+                return
+        if not present:
+            self._of(policy, name).outcome(self._clock(), True)
 
     def describe(self, snapshot: Snapshot) -> dict[Name, tuple[float, float, str, tuple[str, ...]]]:
         """By policy, version and pool: limit, in flight, state, and the endpoints that are ejected where they have
@@ -167,33 +184,40 @@ class Breakers:
             for name, (_, breaker) in list(self._breakers.items())
             if _is_target(snapshot, name)
         }
-        for name, all_of in list(self._endpoints.items()):
-            ejected = all_of.ejected()
-            state = EJECTED if len(ejected) == len(all_of.addresses) else CLOSED
-            found[name] = all_of.limit(), all_of.in_flight(), state, ejected
+        by_name: dict[Name, list[EndpointBreakers]] = {}
+        for (name, _), all_of in list(self._endpoints.items()):
+            by_name.setdefault(name, []).append(all_of)
+        for name, each in by_name.items():
+            ejected = tuple(dict.fromkeys(endpoint for all_of in each for endpoint in all_of.ejected()))
+            endpoints = {endpoint for all_of in each for endpoint in all_of.addresses}
+            state = EJECTED if len(ejected) == len(endpoints) else CLOSED
+            found[name] = sum(one.limit() for one in each), sum(one.in_flight() for one in each), state, ejected
         return found
 
-    def _busy(self, policy: Policy, name: Name, now: float) -> Busy | None:
-        endpoints = None if policy.picking is None else self.endpoints(policy, name)
+    def _busy(self, policy: Policy, name: Name, grpc: bool, now: float) -> Busy | None:
+        endpoints = None if policy.picking is None else self.endpoints(policy, name, grpc)
         return self._of(policy, name).busy(now) if endpoints is None else endpoints.busy(now)
 
-    def _admitted(self, policy: Policy, name: Name, now: float) -> None:
+    def _admitted(self, policy: Policy, name: Name, grpc: bool, now: float) -> None:
         """A request goes there: of those with breakers of their endpoints' the pick tells to which."""
-        if policy.picking is None or self.endpoints(policy, name) is None:
+        if policy.picking is None or self.endpoints(policy, name, grpc) is None:
             self._of(policy, name).admit(now)
 
-    def _of_endpoints(self, name: Name) -> EndpointBreakers | None:
-        """By the policies in force: None where they pick none of the target's endpoints."""
+    def _of_target(self, name: Name) -> tuple[EndpointBreakers | None, EndpointBreakers | None]:
+        """As ``_present`` has it."""
         policy = self._snapshot.by_name.get(name[0])
         target = next(one for one in self._snapshot.targets[name[:2]] if one.pool == name[2])
         if policy is None or policy.picking is None or policy.breaker is None:
-            return None
-        addresses = tuple(dict.fromkeys((*target.present(grpc=False), *target.present(grpc=True))))
-        if not addresses or not all(is_address(endpoint) for endpoint in addresses):
-            return None
-        found = self._endpoints.setdefault(name, EndpointBreakers(self._clock))
-        found.follow(addresses, policy.breaker.share(self._processes), _promised(policy))
-        return found
+            return None, None
+        bounds, found = policy.breaker.share(self._processes), []
+        for grpc in [False, True] if target.grpc_endpoints else [False]:
+            addresses, all_of = target.present(grpc=grpc), None
+            if addresses and all(is_address(endpoint) for endpoint in addresses):
+                all_of = self._endpoints.get((name, grpc)) or EndpointBreakers(self._clock, self._unreachable)
+                all_of.follow(addresses, bounds, _promised(policy))
+                self._endpoints[name, grpc] = all_of
+            found.append(all_of)
+        return found[0], found[-1]
 
     def _of(self, policy: Policy, name: Name) -> Breaker:
         found = self._breakers.get(name)

@@ -17,7 +17,9 @@ cdef class EndpointBreaker(Breaker):
 
 cdef class EndpointBreakers:
     cdef readonly tuple addresses
-    cdef object _clock, _bounds, _why
+    cdef object _clock, _bounds, _unreachable, _why
+    cdef frozenset _without
+    cdef bytes _reachable
     cdef dict _place_of, _breakers
     cdef double _promised, _next_look
     cdef bytearray _marks
@@ -31,6 +33,11 @@ cdef class EndpointBreakers:
     @cython.locals(one=EndpointBreaker)
     cpdef sent(self, str endpoint)
     cpdef note(self, EndpointBreaker one, double now)
+    @cython.locals(reachable=bytes)
+    cdef bint _one_takes(self) except -1
+    @cython.locals(one=EndpointBreaker, reachable=bytes)
+    cdef list _reached(self)
+    cdef bytes _marks_of_reachable(self)
     @cython.locals(one=EndpointBreaker)
     cdef _look(self, double now)
     cdef _mark(self, EndpointBreaker one, bint takes)

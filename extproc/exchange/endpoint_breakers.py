@@ -1,4 +1,5 @@
-"""The circuit breakers of a target whose endpoints are picked: one for each endpoint, and together the target's.
+"""The circuit breakers of a target whose endpoints are picked, or of its servers for gRPC: one for each endpoint, and
+together the target's.
 
 A pick reads marks, a byte for each endpoint. They follow what the breakers are told, one endpoint at a time; what time
 alone changes is looked up for all every ``LOOK_INTERVAL``, as seldom as loads are read.
@@ -8,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from extproc.picking.candidates import both
 from extproc.policy.breaker import EJECTED, PROBING, Breaker, InFlight
 from extproc.policy.circuit_breaker import Busy, CircuitBreaker
 
+NOBODY: frozenset[str] = frozenset()
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at all endpoints, while requests come."""
 MAX_ENDPOINTS = 2_048
@@ -56,16 +59,20 @@ class EndpointBreaker(Breaker):
 class EndpointBreakers:
     """All of one target. A breaker is made with the first request of its endpoint, and is dropped with the endpoint."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], unreachable: Callable[[], frozenset[str]] = lambda: NOBODY) -> None:
+        """``unreachable``: gives the endpoints to which no connection can be made, which have no room for anybody; the
+        same object while they are the same.
+        """
+        self._clock, self._unreachable = clock, unreachable
         self.addresses: tuple[str, ...] = ()
         self._place_of: dict[str, int] = {}
         self._breakers: dict[str, EndpointBreaker] = {}
         self._bounds, self._promised = CircuitBreaker(), 0.0
         self._marks = bytearray()
         self._closed = 0  # marks that are 0
+        self._without, self._reachable = NOBODY, b""  # a mark for each endpoint: 0 where it is one of the first
         self._next_look = 0.0
-        self._why: Busy | None = None  # of all, since the last look
+        self._why: Busy | None = None  # of all that can be reached, since the last look
 
     def follow(self, addresses: tuple[str, ...], bounds: CircuitBreaker, promised: float) -> None:
         """A reload: these are the endpoints, and what holds for each. ``promised``: as ``Breaker.promised``."""
@@ -73,6 +80,7 @@ class EndpointBreakers:
         self._place_of = {address: place for place, address in enumerate(addresses)}
         self._breakers = {name: one for name, one in self._breakers.items() if name in self._place_of}
         self._marks, self._closed, self._next_look = bytearray(b"\1" * len(addresses)), 0, 0.0
+        self._reachable = b""
         for name, one in self._breakers.items():
             one.place, one.promised = self._place_of[name], promised
             one.set_bounds(bounds)
@@ -86,32 +94,32 @@ class EndpointBreakers:
         return found
 
     def busy(self, now: float) -> Busy | None:
-        """Why no endpoint takes a request; None: one does."""
+        """Why no endpoint that can be reached takes a request; None: one does, or none can be reached at all."""
         self._look(now)
-        if self._closed < len(self._marks) or not self._marks:
+        if self._one_takes():
             return None
         if self._why is None:
-            self._why = _soonest([one.closed(now) for one in self._breakers.values()])
+            self._why = _soonest([one.closed(now) for one in self._reached()])
         return self._why
 
     def within_limit(self, now: float) -> bool:
-        """As ``Breaker.within_limit``, of any endpoint."""
-        return any(one.within_limit(now) for one in self._breakers.values())
+        """As ``Breaker.within_limit``, of any endpoint that can be reached."""
+        return any(one.within_limit(now) for one in self._reached())
 
     def marks(self, addresses: tuple[str, ...]) -> bytes:
-        """A byte for each of these endpoints: 1 where it takes a request, or where all are ejected, has room for one
-        nevertheless; empty: any may be picked.
+        """A byte for each of these endpoints: 1 where it takes a request or, where none that can be reached does, has
+        room for one nevertheless; empty: any may be picked.
         """
         now = self._clock()
         self._look(now)
         if not self._closed:
             return b""
         marks = bytes(self._marks)
-        if self._closed == len(marks):
-            marks = bytes([self._breakers[name].within_limit(now) for name in self.addresses])
+        if not self._one_takes():
+            known = [self._breakers.get(name) for name in self.addresses]
+            marks = bytes([one is None or one.within_limit(now) for one in known])
         if addresses == self.addresses:
             return marks
-        # A target whose servers for gRPC are others: some of the endpoints.
         return bytes([marks[self._place_of[name]] if name in self._place_of else 1 for name in addresses])
 
     def sent(self, endpoint: str) -> None:
@@ -138,6 +146,27 @@ class EndpointBreakers:
     def ejected(self) -> tuple[str, ...]:
         """The endpoints that get no requests, or single ones as probes."""
         return tuple(n for n, one in list(self._breakers.items()) if one.state in (EJECTED, PROBING))
+
+    def _one_takes(self) -> bool:
+        """Whether an endpoint that can be reached takes a request, or none can be reached."""
+        if not self._closed:
+            return True
+        reachable = self._marks_of_reachable()
+        if reachable.find(b"\0") < 0:  # most often
+            return self._closed < len(self._marks)
+        return 1 in both(bytes(self._marks), reachable) or 1 not in reachable
+
+    def _reached(self) -> list[EndpointBreaker]:
+        """Those of the endpoints that can be reached."""
+        reachable = self._marks_of_reachable()
+        return [one for one in self._breakers.values() if reachable[one.place]]
+
+    def _marks_of_reachable(self) -> bytes:
+        without = self._unreachable()
+        if without is not self._without or len(self._reachable) != len(self.addresses):
+            self._without, self._why = without, None
+            self._reachable = bytes([address not in without for address in self.addresses])
+        return self._reachable
 
     def _look(self, now: float) -> None:
         if now < self._next_look:

@@ -61,11 +61,12 @@ class Picks:
         unreachable: Callable[[], frozenset[str]] = lambda: NOBODY,
         avoided: Callable[[], frozenset[str]] = lambda: NOBODY,
         clock: Callable[[], float] = lambda: 0.0,
-        limits: Callable[[Policy, Names], EndpointBreakers | None] = lambda *_: None,
+        limits: Callable[[Policy, Names, bool], EndpointBreakers | None] = lambda *_: None,
     ) -> None:
         """``unreachable``: gives the endpoints to which no connection can be made; ``avoided``: those that get nothing
         while others may. Each the same object while they are the same. ``clock``: seconds, by which requests wait.
-        ``limits``: the circuit breakers of the endpoints of a target, by its policy, version and pool.
+        ``limits``: the circuit breakers of the endpoints of a target, by its policy, version and pool; of its servers
+        for gRPC with True.
         """
         self.queues = PickQueues(self, clock)
         self._board, self._unreachable, self._avoided, self._limits = board, unreachable, avoided, limits
@@ -117,7 +118,8 @@ class Picks:
         if room:
             hinted = bytes(map(and_, hinted, room)) if hinted else room
         candidates = place.candidates(self._unreachable(), self._avoided(), hinted)
-        hinted = place.with_room(hinted, candidates.ready)
+        if (with_room := place.with_room(hinted)) is not hinted:
+            hinted, candidates = with_room, place.candidates(self._unreachable(), self._avoided(), with_room)
         loads = self._board.loads(place.addresses)
         waits = room is None and spec.max_queue > 0
         request = _request(decision, spec, asked, content, hinted, adapters=bool(loads.adapters), waits=waits)
@@ -168,7 +170,7 @@ class Picks:
         others are left; empty: all are. And their loads.
         """
         ready = place.candidates(self._unreachable(), self._avoided(), b"").ready
-        return place.with_room(ready, ready), self._board.loads(place.addresses)
+        return place.with_room(ready), self._board.loads(place.addresses)
 
     def where(self, decision: Decision, asked: Asked, snapshot: Snapshot) -> tuple[Picking, Names, Place | None]:
         """How to pick; policy, version and pool; the endpoints, None where they are names, or the policies in force
@@ -184,16 +186,17 @@ class Picks:
             target = _target(names, self._snapshot)
             if now is None or now.picking is None or target is None:
                 return policy.picking, names, None
-            limits, own = self._limits(now, names), bool(target.grpc_endpoints)
-            plain = self._new_place(now.picking, target, limits, grpc=False)
-            found = now.picking, plain, self._new_place(now.picking, target, limits, grpc=True) if own else plain
+            plain = self._new_place(now, target, names, grpc=False)
+            own = bool(target.grpc_endpoints)
+            found = now.picking, plain, self._new_place(now, target, names, grpc=True) if own else plain
             self._places[names] = found
         spec, plain, grpc = found
         return spec, names, grpc if grpc is not plain and is_grpc(asked[0]) else plain
 
-    def _new_place(self, spec: Picking, target: Target, limits: EndpointBreakers | None, *, grpc: bool) -> Place | None:
+    def _new_place(self, policy: Policy, target: Target, names: Names, *, grpc: bool) -> Place | None:
         """None where the endpoints are names."""
         addresses, cluster = target.present(grpc=grpc), target.cluster_of(grpc=grpc)
+        spec = policy.picking or Picking()
         if not all(is_address(endpoint) for endpoint in addresses):
             return None
         kept = self._kept.get(cluster)
@@ -201,7 +204,7 @@ class Picks:
             kept = self._kept[cluster] = Place(cluster, addresses, Picker(cluster, spec))
         elif kept.addresses != addresses:
             kept = self._kept[cluster] = Place(cluster, addresses, kept.picker)
-        kept.limits = limits
+        kept.limits = self._limits(policy, names, grpc)
         return kept
 
 

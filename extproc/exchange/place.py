@@ -36,10 +36,11 @@ class Place:
             return self._ready
         return self._preferred
 
-    def with_room(self, hinted: bytes, ready: bytes) -> bytes:
+    def with_room(self, hinted: bytes) -> bytes:
         """The marks of ``hinted`` without those endpoints whose circuit breakers take no request, as long as others are
-        left. ``ready``: as the candidates have it.
+        left that can be reached: by the last ``candidates``.
         """
+        ready = self._ready.ready
         takes = b"" if self.limits is None else self.limits.marks(self.addresses)
         if not takes:
             return hinted

@@ -20,10 +20,10 @@ TO_POOL, TO_VERSION, TO_POLICY, REFUSED = "pool", "version", "policy", "refused"
 class Limits(Protocol):
     """Which targets of policies with a circuit breaker take no more requests."""
 
-    def busy(self, policy: Policy, target: Target, /) -> Busy | None:
-        """Why the policy's target takes no request now; None: it does."""
+    def busy(self, policy: Policy, target: Target, grpc: bool, /) -> Busy | None:
+        """Why the policy's target takes no request now; None: it does. ``grpc``: of the calls of gRPC."""
 
-    def within(self, policy: Policy, target: Target, /) -> bool:
+    def within(self, policy: Policy, target: Target, grpc: bool, /) -> bool:
         """Whether a target that is ejected has room for a request that nobody else can take."""
 
 
@@ -66,7 +66,7 @@ def with_room(
     """
     name = decision.version if policy.versions else ""
     first = next(t for t in snapshot.targets[policy.name, name] if t.pool == decision.pool)
-    busy = limits.busy(policy, first)
+    busy = limits.busy(policy, first, grpc)
     if busy is None:
         return decision, None
     tried = [(first, busy)]
@@ -80,7 +80,7 @@ def with_room(
             to = TO_VERSION if other is policy else TO_POLICY
             return _fallen_back(decision, other, found, snapshot), Diverted(policy.name, name, to)
     for target, why in tried:
-        if why.ejected and limits.within(policy, target):
+        if why.ejected and limits.within(policy, target, grpc):
             to = "" if target is first else TO_POOL
             return _at(decision, policy, target, snapshot), Diverted(policy.name, name, to) if to else None
     full = [why for _, why in tried if not why.ejected] or [why for _, why in tried]
@@ -104,7 +104,7 @@ def _target_with_room(
         target = snapshot.choose_target(policy.name, version, key, NO_REPORTS, full, grpc)
         if target is None or target.cluster_of(grpc=grpc) in full:
             return None
-        busy = None if policy.breaker is None else limits.busy(policy, target)
+        busy = None if policy.breaker is None else limits.busy(policy, target, grpc)
         if busy is None:
             return target
         tried.append((target, busy))

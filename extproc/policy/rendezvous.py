@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from math import log
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -19,8 +19,33 @@ LAST = 1e-200
 """A factor on a weight by which an entry is chosen only where there is no other."""
 _DRAWS = float(1 << 53)
 """How many numbers can be drawn."""
-MAX_KNOWN, MAX_KNOWN_KEY = 4_096, 64
-"""Keys whose values are remembered, and bytes of such a key."""
+MAX_KNOWN, MAX_KNOWN_KEY = 16_384, 64
+"""Keys whose values are remembered by all hashes of a process together, and bytes of such a key."""
+
+
+class _Memory:
+    """What hashes remember: so many keys of all of them that memory does not grow with their number."""
+
+    __slots__ = ("_count", "_of")
+
+    def __init__(self) -> None:
+        self._of: list[dict[bytes, Any]] = []
+        """Of each hash that remembers something."""
+        self._count = 0
+
+    def keep(self, known: dict[bytes, Any], key: bytes, value: object) -> None:
+        """One more; all others are forgotten where there would be too many. ``known``: of its hash."""
+        if self._count >= MAX_KNOWN:
+            for one in self._of:
+                one.clear()
+            self._of, self._count = [], 0
+        if not known:
+            self._of.append(known)
+        known[key] = value
+        self._count += 1
+
+
+_memory = _Memory()
 
 
 class RendezvousHash(Generic[T]):
@@ -47,9 +72,7 @@ class RendezvousHash(Generic[T]):
         if known is None:
             known = self.choose(key)
             if len(key) <= MAX_KNOWN_KEY:
-                if len(self._known) >= MAX_KNOWN:
-                    self._known.clear()
-                self._known[key] = known
+                _memory.keep(self._known, key, known)
         return known
 
     def choose(self, key: bytes, scale: Callable[[T], float] | None = None) -> T | None:

@@ -114,16 +114,28 @@ class VersionEvidence(msgspec.Struct):
         key = bucket(value) + _GROUPS.get(user, 0)
         counts[key] = counts.get(key, 0) + 1
 
-    def add(self, other: VersionEvidence, sign: int = 1) -> None:
-        """Adds ``other``, or with ``sign`` -1 subtracts what was counted earlier."""
-        self.requests += sign * other.requests
-        self.failures += sign * other.failures
-        self.answers += sign * other.answers
-        self.answer_failures += sign * other.answer_failures
-        _add(self.failures_by_user, other.failures_by_user, sign)
-        _add(self.answer_failures_by_user, other.answer_failures_by_user, sign)
+    def add(self, other: VersionEvidence) -> None:
+        """Adds ``other``."""
+        self.requests += other.requests
+        self.failures += other.failures
+        self.answers += other.answers
+        self.answer_failures += other.answer_failures
+        _add(self.failures_by_user, other.failures_by_user)
+        _add(self.answer_failures_by_user, other.answer_failures_by_user)
         for metric, theirs in other.values.items():
-            _add(self.values.setdefault(metric, {}), theirs, sign)
+            _add(self.values.setdefault(metric, {}), theirs)
+
+    def since(self, earlier: VersionEvidence) -> VersionEvidence:
+        """What was counted since ``earlier``, of the same process."""
+        return VersionEvidence(
+            self.requests - earlier.requests,
+            self.failures - earlier.failures,
+            self.answers - earlier.answers,
+            self.answer_failures - earlier.answer_failures,
+            _more(self.failures_by_user, earlier.failures_by_user),
+            _more(self.answer_failures_by_user, earlier.answer_failures_by_user),
+            {metric: _more(values, earlier.values.get(metric, {})) for metric, values in self.values.items()},
+        )
 
     def copy(self) -> VersionEvidence:
         """Another with the same counts."""
@@ -138,9 +150,14 @@ def _count(by_user: dict[str, int], user: str) -> None:
         by_user[user] = by_user.get(user, 0) + 1
 
 
-def _add(ours: dict[K, int], theirs: dict[K, int], sign: int) -> None:
+def _add(ours: dict[K, int], theirs: dict[K, int]) -> None:
     for key, count in theirs.items():
-        ours[key] = ours.get(key, 0) + sign * count
+        ours[key] = ours.get(key, 0) + count
+
+
+def _more(now: dict[K, int], earlier: dict[K, int]) -> dict[K, int]:
+    """Of the keys whose counts have changed: few, from one look to the next."""
+    return {key: count - earlier.get(key, 0) for key, count in now.items() if count != earlier.get(key, 0)}
 
 
 VALUES = (FIRST_TOKEN, PER_TOKEN, OUTPUT_TOKENS, DURATION, ABANDONED)

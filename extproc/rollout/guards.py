@@ -45,7 +45,9 @@ MAX_LOOKS = 120
 PATIENCE = 2.0
 """Times the p99 of what whole answers take, of all versions: who has waited for longer was not being answered."""
 _FEW_USERS = 2
-"""Users of whom alone no failures count: an alarm holds without those that have the most."""
+"""Users of whom alone no failures count: an alarm holds without those that have the most; of clients that left, without
+the groups of users that do.
+"""
 _MORE_LEFT, _LEFT_WITHOUT_OTHERS = 2.0, 0.1
 """The share of clients that may leave the new version without an answer: so many times that of the other versions, or
 where nobody is on these, this."""
@@ -103,7 +105,8 @@ def _evidence(step: StepEvidence, version: str) -> VersionEvidence:
 
 def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     new = _evidence(step, plan.to)
-    bound, in_vain = guard.maximum or 0.0, sum(_waited_in_vain(step, new).values())
+    by_group = [sum(group.values()) for group in in_groups(_waited_in_vain(step, new))]
+    bound, in_vain, in_vain_of_few = guard.maximum or 0.0, sum(by_group), sum(sorted(by_group[1:])[-_FEW_USERS:])
     failures, answers = new.answer_failures + in_vain, new.answers + in_vain
     by_account, by_answer = _share(new.failures, new.requests), _share(failures, answers)
     record.value = by_account + by_answer if new.requests or answers else None
@@ -112,11 +115,11 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
     counted = max(failing or (new.requests, answers))
     text = f"{100 * (by_account + by_answer):.3g}% of {counted} requests of {plan.to}"
     alarms = 0
-    for hits, trials, by_user in (
-        (new.failures, new.requests, new.failures_by_user),
-        (failures, answers, new.answer_failures_by_user),
+    for hits, trials, by_user, of_few in (
+        (new.failures, new.requests, new.failures_by_user, 0),
+        (failures, answers, new.answer_failures_by_user, in_vain_of_few),
     ):
-        of_few = sum(sorted(by_user.values())[-_FEW_USERS:])
+        of_few += sum(sorted(by_user.values())[-_FEW_USERS:])
         if exceeds(hits - of_few, trials - of_few, bound, level):
             return Verdict(FAILING, text)
         alarms += exceeds(hits, trials, bound, level)
@@ -130,8 +133,8 @@ def _judge_errors(guard: Guard, record: GuardRecord, step: StepEvidence, plan: R
 def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile against a bound: more than the share that may be is beyond it."""
     values = _values(guard, step, plan.to)
-    groups, total = in_groups(values), sum(values.values())
-    record.value = quantile(of_all(values), guard.quantile)
+    groups, whole = in_groups(values), of_all(values)
+    record.value, total = quantile(whole, guard.quantile), sum(whole.values())
     if guard.maximum is not None:
         beyond, allowed = [count_above(group, guard.maximum) for group in groups], 1 - guard.quantile
     else:
@@ -148,23 +151,29 @@ def _judge_quantile(guard: Guard, record: GuardRecord, step: StepEvidence, plan:
 def _judge_ratio(guard: Guard, record: GuardRecord, step: StepEvidence, plan: RolloutPlan, level: float) -> Verdict:
     """A quantile of the new version against that of another in the same time."""
     ours, theirs = _values(guard, step, plan.to), _values(guard, step, guard.relative_to)
-    here, there = quantile(of_all(ours), guard.quantile), quantile(of_all(theirs), guard.quantile)
+    all_of = of_all(ours), of_all(theirs)
+    here, there = [quantile(whole, guard.quantile) for whole in all_of]
     record.value = here / there if here is not None and there else None
     text = f"{_shown(guard, here)} of {plan.to} against {_shown(guard, there)} of {guard.relative_to}"
-    lowest, highest = quantile_bounds(in_groups(ours), guard.quantile, level)
-    lowest_there, highest_there = quantile_bounds(in_groups(theirs), guard.quantile, level)
-    if guard.max_ratio is not None and lowest > guard.max_ratio * highest_there:
-        return Verdict(FAILING, text)
-    if guard.min_ratio is not None and highest < guard.min_ratio * lowest_there:
-        return Verdict(FAILING, text)
-    for version, values in ((plan.to, ours), (guard.relative_to, theirs)):
+    if here is not None and there is not None and not _holds(guard, (here, here), (there, there)):
+        bounds = [quantile_bounds(in_groups(values), guard.quantile, level) for values in (ours, theirs)]
+        if not _holds(guard, *bounds):
+            return Verdict(FAILING, text)
+    for version, whole in zip((plan.to, guard.relative_to), all_of, strict=True):
         what = f"{_ANSWERS.get(guard.metric, 'streamed answers')} of {version}"
-        if short := _too_few(sum(values.values()), plan, what):
+        if short := _too_few(sum(whole.values()), plan, what):
             return short
     here, there = here or 0.0, there or 0.0
     holds = here <= (guard.max_ratio * there * _RESOLUTION if guard.max_ratio is not None else here)
     holds = holds and here * _RESOLUTION >= (guard.min_ratio * there if guard.min_ratio is not None else 0)
     return Verdict(PASSING if holds else WAITING, text)
+
+
+def _holds(guard: Guard, here: tuple[float, float], there: tuple[float, float]) -> bool:
+    """Whether a quotient may be within its bounds: of quantiles each of which is between two numbers."""
+    if guard.max_ratio is not None and here[0] > guard.max_ratio * there[1]:
+        return False
+    return guard.min_ratio is None or here[1] >= guard.min_ratio * there[0]
 
 
 def _shown(guard: Guard, value: float | None) -> str:

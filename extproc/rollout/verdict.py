@@ -10,8 +10,9 @@ Quantiles follow from rates (Howard and Ramdas, "Sequential estimation of quanti
 and best-arm identification", 2022): the p95 is above a bound where more than 5 % of the values are. No mean is taken,
 so that a heavy tail does no harm.
 
-Values are given by groups of users, first those whose user is not known. What is said of them stands without any two of
-the groups: it is the least of what is left whichever two are left out, so that the level holds whatever two users do.
+Values are given by groups of users, first those whose user is not known. What is said of them stands with all groups
+and without any two: it is the least of what is left whichever two are left out, so that the level holds whatever two
+users do.
 """
 
 from __future__ import annotations
@@ -56,19 +57,25 @@ def exceeds(hits: int, trials: int, rate: float, level: float) -> bool:
 
 
 def exceeds_without_any(hits: Sequence[int], trials: Sequence[int], rate: float, level: float) -> bool:
-    """The same of groups of users: without any two of them."""
+    """The same of groups of users: of all of them, and without any two."""
+    if sum(hits) <= rate * sum(trials):  # as at most looks
+        return False
     left = _left(trials)
-    return bool((log_evidence(left @ np.array(hits), left @ np.array(trials), rate) >= log(1 / level)).all())
+    return bool((log_evidence(_sums(left, hits), _sums(left, trials), rate) >= log(1 / level)).all())
 
 
 def _left(trials: Sequence[int]) -> Counts:
-    """A row for each way to leave groups out, with a 1 for each that stays. The first one always does."""
+    """A row for each way to leave groups out, also none, with a 1 for each that stays. The first one always does."""
     groups = [number for number, count in enumerate(trials) if number and count]
-    rows = list(combinations(groups, min(_LEFT_OUT, len(groups))))
+    rows = [(), *combinations(groups, min(_LEFT_OUT, len(groups)))]
     left = np.ones((len(rows), len(trials)))
     for row, out in zip(left, rows, strict=True):
         row[list(out)] = 0
     return left
+
+
+def _sums(left: Counts, counts: Sequence[int]) -> Counts:
+    return np.asarray(left @ np.array(counts, dtype=np.float64))
 
 
 def count_above(buckets: Buckets, bound: float) -> int:

@@ -81,7 +81,7 @@ class Server:
             log.warning("%s", problem)
         self._otlp = _otlp_exporter(options, self._metrics)
         self._loads = PoolLoads()
-        self._breakers = Breakers(time.perf_counter, options.siblings)
+        self._breakers = Breakers(time.perf_counter, options.siblings, lambda: self._loads.unreachable)
         reachability = ReachabilityFeed(self._snapshot, self._loads, self._metrics.count_error)
         self._feeds = PoolFeed(self._snapshot, self._loads, self._metrics), reachability, self._board
         self._picks = EndpointPicks(lambda: self._board.row, lambda: self._loads.unreachable, self._breakers)

@@ -184,9 +184,7 @@ def new_evidence(now: ProcessEvidence, before: ProcessEvidence | None) -> dict[s
     for policy, versions in now.policies.items():
         earlier = before.policies.get(policy, {}) if before is not None else {}
         for version, counts in versions.items():
-            more = counts.copy()
-            if version in earlier:
-                more.add(earlier[version], -1)
+            more = counts.since(earlier[version]) if version in earlier else counts.copy()
             found.setdefault(policy, {})[version] = more
     return found
 

@@ -196,7 +196,7 @@ def test_of_picked_servers_the_bad_ones_are_left_out_and_come_back(
         until(lambda before=before, requests=requests: asked()[2] >= before[2] + requests, 60)  # type: ignore[misc]
     assert asked()[:2] == before[:2]
     breaking.then = slow.then = stream(late=0.05)
-    endpoints = started.breakers.endpoints(policy, ("chat", "v1", ""))
+    endpoints = started.breakers.endpoints(policy, ("chat", "v1", ""), False)
     assert endpoints is not None
     for server in (breaking, slow):
         one = endpoints.of(server.address)
@@ -232,7 +232,7 @@ def test_a_request_counts_at_the_server_that_answers_it(servers: Servers, proces
     envoy: Gateway = gateway(started.snapshot, started.address, message_timeout=20)
     with asking(envoy, 1, model="chat") as answers:
         until(lambda: in_flight(started).get(("chat", "v1", "")) == 1)
-        endpoints = started.breakers.endpoints(policy, ("chat", "v1", ""))
+        endpoints = started.breakers.endpoints(policy, ("chat", "v1", ""), False)
         assert endpoints is not None
         found = [endpoints.of(address) for address in (dead, living.address)]
         until(lambda: [one.in_flight for one in found if one is not None] == [0, 1])

@@ -133,10 +133,10 @@ def test_idle_ones_of_old_are_forgotten(all_breakers: Breakers, monkeypatch: pyt
     assert begun is not None
     begun[0].end(begun[1], 2.0)
     target = TO_V1.targets["chat", "v1"][0]
-    assert all_breakers.busy(TO_V1.policies[0], target) is None
+    assert all_breakers.busy(TO_V1.policies[0], target, False) is None
     assert all_breakers.describe(SNAPSHOT).keys() == {NAMED}  # the same cluster
     west = TO_V1.targets["chat", "v2"][0]
-    assert all_breakers.busy(TO_V1.policies[0], west) is None
+    assert all_breakers.busy(TO_V1.policies[0], west, False) is None
     assert all_breakers.describe(TO_V1).keys() == {("chat", "v2", west.pool)}
 
 
@@ -166,10 +166,10 @@ def test_where_endpoints_are_picked_each_has_a_breaker(of_endpoints: Breakers) -
         of_endpoints.account(PICKED, account(served=B))
         of_endpoints.account(PICKED, account())  # it is not known who served it
     assert of_endpoints.describe(PICKED) == {NAMED: (3, 1, CLOSED, (B,))}
-    assert of_endpoints.busy(policy, target) is None
+    assert of_endpoints.busy(policy, target, False) is None
     assert of_endpoints.begin(PICKED, METADATA, picked(A), 1.0) is not None
-    assert of_endpoints.busy(policy, target) is not None
-    assert of_endpoints.within(policy, target)  # the one that is ejected
+    assert of_endpoints.busy(policy, target, False) is not None
+    assert of_endpoints.within(policy, target, False)  # the one that is ejected
     decision = Decision(None, policy, "chat", "v1", "default")  # type: ignore[arg-type]
     with pytest.raises(NoRoom):
         of_endpoints.admit(decision, (Headers(), None, b"key"), PICKED, frozenset(), stays=False)
@@ -194,18 +194,66 @@ def test_endpoints_of_targets_that_are_gone_are_forgotten(of_endpoints: Breakers
     assert of_endpoints.begin(PICKED, METADATA, picked(A), 1.0) is not None
     fewer = (msgspec.structs.replace(PICKED.policies[0], versions=(Version("v1", 1, (B,)),)),)
     assert of_endpoints.wanted(Snapshot(fewer))
-    assert of_endpoints.endpoints(fewer[0], NAMED) is not None
+    assert of_endpoints.endpoints(fewer[0], NAMED, False) is not None
     assert of_endpoints.describe(PICKED) == {NAMED: (2, 0, CLOSED, ())}
     assert of_endpoints.wanted(SNAPSHOT)
-    assert of_endpoints.endpoints(fewer[0], NAMED) is None, "the policy in force picks none"
+    assert of_endpoints.endpoints(fewer[0], NAMED, False) is None, "the policy in force picks none"
     assert not of_endpoints.wanted(Snapshot((OTHER,)))
     assert of_endpoints.describe(PICKED) == {}
+
+
+def test_what_was_of_endpoints_ends_with_a_reload_that_leaves_them_out(of_endpoints: Breakers) -> None:
+    (policy,) = PICKED.policies
+    for _ in range(8):
+        of_endpoints.account(PICKED, account(served=B))
+    assert of_endpoints.describe(PICKED) == {NAMED: (3, 0, CLOSED, (B,))}
+    fewer = Snapshot((msgspec.structs.replace(policy, versions=(Version("v1", 1, (A,)),)),))
+    assert of_endpoints.wanted(fewer)
+    assert of_endpoints.describe(fewer) == {NAMED: (2, 0, CLOSED, ())}, "before any request"
+    unpicked = Snapshot((msgspec.structs.replace(policy, picking=None),))
+    assert of_endpoints.wanted(unpicked)
+    assert of_endpoints.begin(unpicked, METADATA, Headers(), 1.0) is not None
+    assert of_endpoints.describe(unpicked) == {NAMED: (2, 1, CLOSED, ())}
+
+
+def test_servers_for_other_protocols_are_no_room() -> None:
+    one, grpc = Breakers(lambda: 50.0), "10.0.0.1:90"
+    version = Version("v1", 1, (A,), grpc_endpoints=(grpc,))
+    found = Snapshot((msgspec.structs.replace(PICKED.policies[0], versions=(version,)),))
+    (policy,), (target,) = found.policies, found.targets["chat", "v1"]
+    assert one.wanted(found)
+    for _ in range(2):
+        assert one.begin(found, METADATA, picked(A), 1.0) is not None
+    assert one.busy(policy, target, False) is not None
+    assert one.busy(policy, target, True) is None
+    calls = Headers.of([(DESTINATION_ENDPOINT, grpc), ("content-type", "application/grpc")])
+    assert one.begin(found, METADATA, calls, 1.0) is not None
+    assert one.describe(found) == {NAMED: (4, 3, CLOSED, ())}
+    for _ in range(8):
+        one.account(found, account(served=grpc))
+    assert one.busy(policy, target, True) is not None
+    assert one.describe(found) == {NAMED: (3, 3, CLOSED, (grpc,))}
+
+
+def test_servers_that_nobody_can_reach_are_no_room() -> None:
+    unreachable = [frozenset[str](), frozenset((B,)), frozenset((A, B))]
+    one = Breakers(lambda: 50.0, unreachable=lambda: unreachable[0])
+    (policy,), (target,) = PICKED.policies, PICKED.targets["chat", "v1"]
+    assert one.wanted(PICKED)
+    for _ in range(2):
+        assert one.begin(PICKED, METADATA, picked(A), 1.0) is not None
+    assert one.busy(policy, target, False) is None
+    del unreachable[0]
+    assert one.busy(policy, target, False) is not None
+    assert not one.within(policy, target, False)
+    del unreachable[0]
+    assert one.busy(policy, target, False) is None, "that is not for breakers to say"
 
 
 def test_endpoints_that_are_names_have_none(all_breakers: Breakers) -> None:
     named = msgspec.structs.replace(PICKED.policies[0], versions=(Version("v1", 1, ("one.example:80",)),))
     all_breakers.wanted(Snapshot((named,)))
-    assert all_breakers.endpoints(named, NAMED) is None
+    assert all_breakers.endpoints(named, NAMED, False) is None
     assert all_breakers.begin(Snapshot((named,)), METADATA, Headers(), 1.0) is not None
 
 

@@ -244,6 +244,26 @@ def test_endpoints_whose_breakers_take_nothing_are_left_out_while_others_are_lef
     assert process.picked(subset=(B, D)) == D
 
 
+def test_a_server_gets_no_more_than_it_may_where_the_others_cannot_be_reached() -> None:
+    process = Process(snapshot(Picking("least-loaded"), A, B, breaker=CircuitBreaker(1, 2)))
+    dead = frozenset((A,))
+    process.breakers = breakers = Breakers(lambda: 1.0, unreachable=lambda: dead)
+    process.picks = Picks(process.board, lambda: dead, limits=breakers.endpoints)
+    assert breakers.wanted(process.view)
+    assert [process.picked() for _ in range(2)] == [B, B]
+    assert [(one.status, one.code) for one in process.ask() if isinstance(one, Reject)] == [(429, "no_room")]
+
+
+def test_a_server_to_be_avoided_gets_what_the_others_have_no_room_for() -> None:
+    process = Process(snapshot(Picking("least-loaded"), A, B, breaker=CircuitBreaker(1, 1)))
+    process.breakers = breakers = Breakers(lambda: 1.0)
+    avoided = frozenset((A,))
+    process.picks = Picks(process.board, avoided=lambda: avoided, limits=breakers.endpoints)
+    assert breakers.wanted(process.view)
+    assert [process.picked() for _ in range(2)] == [B, A]
+    assert [one.code for one in process.ask() if isinstance(one, Reject)] == ["no_room"]
+
+
 def test_what_a_server_keeps_is_asked_for_there_unless_the_proxy_rules_it_out() -> None:
     process = Process(snapshot(Picking("least-loaded"), sticky=Sticky("x-user")))
     found = process.ask(path="/v1/responses", x_user="ann")

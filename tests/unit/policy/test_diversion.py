@@ -30,10 +30,10 @@ class Told:
         """``without``: clusters that have no room for what nobody else can take either."""
         self.busy_clusters, self.without = busy, without
 
-    def busy(self, _: Policy, target: Target) -> Busy | None:
+    def busy(self, _: Policy, target: Target, _grpc: bool) -> Busy | None:
         return self.busy_clusters.get(target.cluster)
 
-    def within(self, _: Policy, target: Target) -> bool:
+    def within(self, _: Policy, target: Target, _grpc: bool) -> bool:
         return target.cluster not in self.without
 
 

@@ -140,6 +140,9 @@ def test_few_and_short_keys_are_remembered() -> None:
     long = b"k" * (MAX_KNOWN_KEY + 1)
     assert remembering.choose_again(long) == remembering.choose_again(long) == remembering.choose(long)
     assert remembering._known == {}
-    for key in KEYS[: MAX_KNOWN + 1]:
-        remembering.choose_again(key)
-    assert len(remembering._known) == 1
+    several = [canary(70, 30) for _ in range(8)]
+    for key in KEYS:
+        for one in several:
+            one.choose_again(key)
+            assert one._known[key] == one.choose(key)
+    assert 0 < sum(len(one._known) for one in several) <= MAX_KNOWN

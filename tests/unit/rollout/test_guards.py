@@ -133,6 +133,14 @@ def test_who_leaves_without_an_answer(
     assert verdict(guard, versions).word == word
 
 
+@pytest.mark.parametrize(("users", "word"), [(["0a"], WAITING), (["0a", "1b"], WAITING), (["0a", "1b", "2c"], FAILING)])
+def test_an_alarm_of_who_waited_in_vain_needs_several_users(users: list[str], word: str) -> None:
+    new = evidence(200)
+    for number in range(60):
+        new.note(ABANDONED, 50.0, users[number % len(users)])
+    assert verdict(ERROR_GUARD, {"v2": new}).word == word
+
+
 def test_a_version_that_is_left_by_many_is_told_with_the_others() -> None:
     versions = {"v2": evidence(300, {1.0: 100}), "v1": evidence(90, {0.1: 10})}
     assert verdict(ERROR_GUARD, versions).reason == "25% of the clients leave v2 before it answers, 10% the others"
@@ -179,6 +187,14 @@ def test_what_was_seen_has_a_unit(guard: Guard, versions: dict[str, VersionEvide
     step = StepEvidence("chat", 0, versions=versions)
     judge(step, plan(guard), 5, {}, 1)
     assert step.guards[0].reason == reason
+
+
+@pytest.mark.parametrize("guard", [FIRST_TOKEN_GUARD, RATIO_GUARD, TOKENS_GUARD])
+def test_keys_that_no_processor_of_ours_counts_are_no_measured_values(guard: Guard) -> None:
+    """As one of another version may have."""
+    made_up = {version: VersionEvidence(values={guard.metric: {10**9: 1000, -5000: 1000}}) for version in ("v1", "v2")}
+    found = verdict(guard, made_up)
+    assert (found.word, "0 of 100" in found.reason) == (WAITING, True)
 
 
 def test_with_everybody_on_the_new_version_there_is_nobody_to_compare_with() -> None:

@@ -149,6 +149,18 @@ def test_users_who_are_not_known_are_never_left_out() -> None:
         assert exceeds_without_any([hits, 0], [trials, 0], 0.01, 0.0005) == exceeds(hits, trials, 0.01, 0.0005)
 
 
+def test_few_who_are_not_known_do_not_outvote_the_groups_that_are_left_out() -> None:
+    assert exceeds(60, 300, 0.05, LEVEL), "alone"
+    assert not exceeds_without_any([60, 0, 0], [300, 5000, 5000], 0.05, LEVEL), "0.6 % of all"
+    late = [buckets_of([9.0] * 300), *[buckets_of([0.1] * 5000)] * 2]
+    assert quantile_bounds(late, 0.5, LEVEL)[0] < 1
+
+
+def test_counts_beyond_what_a_machine_counts_are_counts() -> None:
+    assert exceeds_without_any([2**70, 1, 1, 1], [2**71, 9, 9, 9], 0.05, LEVEL)
+    assert not exceeds_without_any([1, 1, 1, 1], [2**71, 9, 9, 9], 0.05, LEVEL)
+
+
 def test_bounds_of_a_quantile_stand_without_any_two_groups() -> None:
     slow, quick = {bucket(3.0): 400}, buckets_of([n / 1000 for n in range(1, 201)])
     low, high = quantile_bounds([{}, slow, slow, *[quick] * 6], 0.5, 0.001)
