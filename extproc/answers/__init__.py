@@ -9,5 +9,4 @@ from extproc.answers.answer_reader import AnswerReader as AnswerReader
 from extproc.answers.answer_reader import answer_reader as answer_reader
 from extproc.answers.realtime_session import RealtimeSession as RealtimeSession
 from extproc.answers.realtime_session import SessionAnswer as SessionAnswer
-from extproc.answers.realtime_session import is_session as is_session
 from extproc.answers.realtime_session import realtime_session as realtime_session

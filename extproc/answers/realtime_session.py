@@ -207,11 +207,6 @@ class RealtimeSession:
         self._note(answer, False, now, ended)
 
 
-def is_session(api: str, operation: str) -> bool:
-    """Whether the answers within an upgrade for this operation are read."""
-    return (api, operation) in _INSPECTORS
-
-
 def realtime_session(api: str, operation: str, headers: Headers) -> RealtimeSession | None:
     """For an upgrade that was granted with these response headers; None where its answers are not read."""
     inspector = _INSPECTORS.get((api, operation))

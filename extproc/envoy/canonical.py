@@ -86,7 +86,7 @@ def _read_headers(data: bytes, at: int, stop: int) -> Headers | None:
             at, size = _read_varint(data, value + 1)
         if data[value] != _RAW_VALUE or at + size != following:
             return None
-        first[raw[name:value].decode()] = raw[at:following]
+        first[raw[name:value].decode("utf-8")] = raw[at:following]  # named, it is decoded without a search for it
         at = following
         count += 1
     # Repeated names are rare, and their order matters: left to the generated code.

@@ -5,5 +5,10 @@ from extproc.envoy.canonical cimport parse as parse_canonical
 
 cdef int REQUEST_BODY, REQUEST_HEADERS, RESPONSE_BODY
 
-@cython.locals(tag=int)
+cdef class _Filter:
+    cdef bint observing
+    cdef object protocol
+    cdef str peer, served
+
+@cython.locals(tag=int, filter_=_Filter)
 cpdef tuple decode(bytes data)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-import msgspec
 from google.protobuf.message import DecodeError
 
 from extproc._pb import access_log_pb2 as log_pb
@@ -62,13 +61,13 @@ class Malformed(Exception):  # noqa: N818
     """The bytes are no ProcessingRequest."""
 
 
-class _Filter(msgspec.Struct, frozen=True):
-    """The fields of a message about the filter that sent it, and the connection."""
+class _Filter:
+    """The fields of a message about the filter that sent it, and the connection; immutable."""
 
-    observing: bool
-    protocol: Protocol | None
-    peer: str
-    served: str
+    __slots__ = ("observing", "peer", "protocol", "served")
+
+    def __init__(self, observing: bool, protocol: Protocol | None, peer: str, served: str) -> None:
+        self.observing, self.protocol, self.peer, self.served = observing, protocol, peer, served
 
 
 def decode(data: bytes) -> tuple[Event, bool]:

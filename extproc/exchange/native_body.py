@@ -6,8 +6,6 @@ the body stays in Envoy. We still request it where the name alone does not suffi
 
 from __future__ import annotations
 
-import msgspec
-
 from extproc.bodies.json_reader import MAX_MODEL_LENGTH, JsonReader
 from extproc.bodies.request import Operation
 from extproc.envoy.events import RequestHeaders
@@ -37,4 +35,4 @@ def with_native_model(operation: Operation, event: RequestHeaders, snapshot: Sna
         prompt = policy.picking is not None and policy.picking.by == PREFIX
         if not within or prompt or policy.rewrites_model or (policy.sticky and policy.sticky.body):
             return operation
-    return msgspec.structs.replace(operation, model=model, reader=None)
+    return operation.naming(model)

@@ -88,11 +88,11 @@ def routing_mutation(decision: Decision, headers: Headers, rename: Callable[[str
     ``rename``: names another model in the path, the query or a header, where the API has it there.
     """
     mutation = mutation_of(decision)
-    found = mutation.set
+    found = shared = mutation.set
     removed = client_copies(headers, found)
     if decision.model_rewrite and rename is not None:
         found = (*found, rename(decision.model_rewrite))
-    return Mutation(found, removed, mutation.metadata) if removed or found is not mutation.set else mutation
+    return Mutation(found, removed, mutation.metadata) if removed or found is not shared else mutation
 
 
 def own_mutation(shared: Mutation, headers: tuple[tuple[str, str], ...], endpoints: str) -> Mutation:

@@ -1,5 +1,6 @@
 # Types in C for request_body.py, where it is compiled (setup.py).
 
+from extproc.bodies.request cimport Operation
 from extproc.headers cimport Headers
 
 cdef class Body:
@@ -11,5 +12,5 @@ cdef class Body:
 
     cpdef add(self, bytes data)
 
-cpdef Py_ssize_t bytes_needed(object operation, object snapshot) except -1
+cpdef Py_ssize_t bytes_needed(Operation operation, object snapshot) except -1
 cpdef object body_key(object snapshot, object model, bytes body)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 
-from extproc.answers import is_session
+from extproc.apis.answer_table import SESSIONS
 from extproc.envoy.access_log import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import REFUSALS, Fault, RequestAccount, Served
@@ -128,7 +128,7 @@ def _served(logged: LoggedRequest, decided: MetricLabels) -> Served:
 
 def counts_by_itself(code: str, metadata: Mapping[str, str]) -> bool:
     """Whether it opened a session of a realtime API: the answers within it count, and it does not."""
-    return code == "101" and is_session(metadata.get("api", ""), metadata.get("operation", ""))
+    return code == "101" and (metadata.get("api", ""), metadata.get("operation", "")) in SESSIONS
 
 
 def failure(logged: LoggedRequest, *, observed: bool = True) -> str:

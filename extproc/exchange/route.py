@@ -91,7 +91,7 @@ class RouteStream:
         self.state, self._snapshot, self._entropy = _HEAD, snapshot, entropy
         self._fields: RequestFields | None = None
         self.decision: Decision | None = None
-        self._down = united(down, snapshot.vacant)
+        self._down = united(down, vacant) if (vacant := snapshot.vacant) else down
         self._free_shares, self._shares, self._breakers, self._picks = free_shares, shares, breakers, picks
         self.operation, self._headers, self._body, self._mode = _NO_OPERATION, _NO_HEADERS, _NO_BODY, _NONE
         self._place: Place | None = None

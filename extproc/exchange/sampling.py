@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from extproc.answers import is_session
+from extproc.apis.answer_table import SESSIONS
 from extproc.envoy.actions import Mutation
 from extproc.policy.decision import Decision
 from extproc.policy.rollout_plan import ENDED
@@ -107,10 +107,11 @@ def _draw(entropy: bytes) -> float:
 
 def _share_at(times: float, steps: int) -> float:
     """1/times or, since it is one of a few values, up to twice as much, or the root for ``steps`` of two."""
-    if times <= 1:
-        return 1.0
-    halvings = int(min(log2(times), _MAX_HALVINGS) * steps)
-    share: float = 0.5 ** (halvings / steps)
+    share, halvings = 1.0, 0
+    while times >= 2 and halvings < _MAX_HALVINGS:  # exact, and cheaper than a logarithm
+        times, share, halvings = times / 2, share / 2, halvings + 1
+    if steps > 1 and 1 < times < 2:
+        share *= 0.5 ** (int(log2(times) * steps) / steps)
     return share
 
 
@@ -138,7 +139,7 @@ def with_sampling(
             share = to_end = min(1.0, LIMITED * share)
         elif policy.rollout_state is not None and policy.rollout_state.phase not in ENDED:
             to_end = share
-    if to_end == 1 or is_session(decision.request.api, decision.request.operation):
+    if to_end == 1 or (decision.request.api, decision.request.operation) in SESSIONS:
         return mutation
     drawn = _draw(entropy)
     if drawn >= share * _DRAWS:

@@ -37,5 +37,7 @@ cdef class Stream:
     cpdef drop_waiting(self)
     cpdef flush(self)
 
+cdef _add_frame(list pieces, bytes start, bytes number, bytes content)
+
 @cython.locals(key=Py_ssize_t, start=bytes)
 cdef bytes _frame_start(Py_ssize_t size, int kind, int flags)

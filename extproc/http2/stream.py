@@ -139,7 +139,9 @@ class Stream:
         """Data, after a block of headers and before one of trailers, which ends the stream. All may be empty."""
         connection, size = self.connection, len(data)
         number = self.number.to_bytes(4)
-        pieces = [_frame_start(len(head), HEADERS, END_HEADERS), number, head] if head else []
+        pieces: list[bytes] = []
+        if head:
+            _add_frame(pieces, _frame_start(len(head), HEADERS, END_HEADERS), number, head)
         room = (
             size <= MAX_FRAME_SIZE
             and size <= self.window
@@ -150,11 +152,11 @@ class Stream:
             if data:
                 self.window -= size
                 connection.window -= size
-                pieces += (_frame_start(size, DATA, 0), number, data)
+                _add_frame(pieces, _frame_start(size, DATA, 0), number, data)
             if trailers:
-                pieces += (_frame_start(len(trailers), HEADERS, END_HEADERS | END_STREAM), number, trailers)
+                _add_frame(pieces, _frame_start(len(trailers), HEADERS, END_HEADERS | END_STREAM), number, trailers)
                 if self.open:  # the client need not finish (§8.1)
-                    pieces += (_RESET_START, number, _NO_ERROR)
+                    _add_frame(pieces, _RESET_START, number, _NO_ERROR)
                 connection.close_stream(self)
             connection.put(b"".join(pieces))
             return
@@ -218,6 +220,12 @@ class Stream:
             self.send(b"", b"", self._trailers)
             return False
         return True
+
+
+def _add_frame(pieces: list[bytes], start: bytes, number: bytes, content: bytes) -> None:
+    pieces.append(start)
+    pieces.append(number)
+    pieces.append(content)
 
 
 def _frame_start(size: int, kind: int, flags: int) -> bytes:

@@ -225,13 +225,14 @@ def _choose_version(
 ) -> tuple[Version | None, str]:
     if not policy.versions:
         return None, DEFAULT
-    for version in policy.answering:
-        if version.match and matched_entry(version, headers):
+    matching, pinnable, only = policy.choice
+    for version in matching:
+        if matched_entry(version, headers):
             return version, MATCH
-    if policy.allow_pin and (pinned := policy.by_name.get(headers.text(names.MODEL_VERSION) or request.version or "")):
+    if pinnable and (pinned := pinnable.get(headers.text(names.MODEL_VERSION) or request.version or "")):
         return pinned, PIN
-    if len(policy.answering) == 1:
-        return policy.answering[0], DEFAULT
+    if only is not None:
+        return only, DEFAULT
     if sticky is not None:
         return policy.version_hash.choose_again(sticky), STICKY
     if policy.sticky and policy.default:

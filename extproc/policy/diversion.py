@@ -133,7 +133,7 @@ def _fallen_back(decision: Decision, policy: Policy, target: Target, snapshot: S
     if policy is not decision.policy:
         pattern = policy.models[0]
         rewrite = rewrite or pattern
-        request = msgspec.structs.replace(request, model=pattern)
+        request = request.asking_for(pattern)
     return Decision(
         request,
         policy,

@@ -39,6 +39,18 @@ def hash_of(key: tuple[str, str], targets: Sequence[Target]) -> RendezvousHash[T
     return RendezvousHash("\0".join((*key, "pool")), [(t.pool, len(t.endpoints), t) for t in targets])
 
 
+def choose_free(
+    found: RendezvousHash[Target],
+    key: bytes,
+    free_shares: Mapping[str, float],
+    down: frozenset[str],
+    *,
+    grpc: bool = False,
+) -> Target | None:
+    """The target for a key, each weighted by its free share as well, those that are down last."""
+    return found.choose(key, lambda t: LAST if t.cluster_of(grpc=grpc) in down else free_shares.get(t.pool, 1.0))
+
+
 def choose_nearest(
     found: Sequence[RendezvousHash[Target]],
     key: bytes,

@@ -80,8 +80,8 @@ class RendezvousHash(Generic[T]):
 
         ``scale``: a factor on the weight of a value for this call, above 0.
         """
-        if self._only is not None:
-            return self._only
+        if (only := self._only) is not None:
+            return only
         earliest, winner = 0.0, None
         for state, weight, value in self._entries:
             hashed = state.copy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
@@ -12,15 +12,16 @@ from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
-from extproc.policy.locality import by_distance, choose_nearest, hash_of
+from extproc.policy.locality import by_distance, choose_free, choose_nearest, hash_of
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.picking import PREFIX, Picking
 from extproc.policy.pool_load import NO_REPORTS
-from extproc.policy.rendezvous import LAST, RendezvousHash
+from extproc.policy.rendezvous import RendezvousHash
 from extproc.policy.retry_budget import RetryBudget
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.session_tag import Place, places
+from extproc.policy.sticky import Sticky
 from extproc.policy.target import NOTHING_DOWN, NOWHERE, Target, listed_by_both, vacant_clusters
 from extproc.policy.upstream import PLAIN, Upstream
 from extproc.policy.weights_from import WeightsFrom
@@ -62,15 +63,6 @@ class Version(msgspec.Struct, frozen=True):
     """None: the pool's, or else the policy's."""
     inference_pool: str = ""
     """Name of the InferencePool whose pods the endpoints are; who watches it has these in ``endpoints`` instead."""
-
-
-class Sticky(msgspec.Struct, frozen=True):
-    """Where a request has the key that keeps a user on one version. Exactly one field is set."""
-
-    header: str = ""
-    cookie: str = ""
-    body: tuple[str, ...] = ()
-    """Tokens of a JSON Pointer (RFC 6901)."""
 
 
 class Policy(msgspec.Struct, frozen=True, dict=True):
@@ -136,6 +128,13 @@ class Policy(msgspec.Struct, frozen=True, dict=True):
     def by_name(self) -> dict[str, Version]:
         """The answering versions by name."""
         return {v.name: v for v in self.answering}
+
+    @cached_property
+    def choice(self) -> tuple[tuple[Version, ...], Mapping[str, Version], Version | None]:
+        """What chooses a version: those with a ``match``, those that a client may name, the only one that answers."""
+        answering = self.answering
+        pinnable = self.by_name if self.allow_pin else {}
+        return tuple(v for v in answering if v.match), pinnable, answering[0] if len(answering) == 1 else None
 
     @cached_property
     def version_hash(self) -> RendezvousHash[Version]:
@@ -231,7 +230,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             return tiers[0].choose(key)
         if len(tiers) > 1:
             return choose_nearest(tiers, key, free_shares, down, grpc=grpc)
-        return tiers[0].choose(key, lambda t: LAST if t.cluster_of(grpc=grpc) in down else free_shares.get(t.pool, 1.0))
+        return choose_free(tiers[0], key, free_shares, down, grpc=grpc)
 
     def is_down(self, policy: str, version: str, down: frozenset[str], grpc: bool = False) -> bool:
         """Whether a version has no target that is not ``down`` (clusters), for a call of gRPC or any other."""
@@ -272,9 +271,10 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """The policy to whose servers our own Envoy sends what none owns: the owner of ``*``, else the first one."""
         return next((match.policy for match in self.patterns if not match.pattern.strip("*")), self.policies[0])
 
-    def match(self, model: str) -> ModelMatch | None:
-        """The policy that owns ``model``, by its exact name or else by the longest glob; None: no policy."""
-        return self._models.find(model)
+    @cached_property
+    def match(self) -> Callable[[str], ModelMatch | None]:
+        """Finds the policy that owns a model, by its exact name or else by the longest glob; None: no policy."""
+        return self._models.find
 
     def _targets(self, policy: Policy, version: Version) -> list[Target]:
         own = version.endpoints or (f"{policy.host}:{policy.port}",)

@@ -11,8 +11,8 @@ def sticky_key(policy: Policy, headers: Headers, body_key: str | None) -> bytes 
     sticky = policy.sticky
     if sticky is None:
         return None
-    if sticky.header:
-        return headers.get(sticky.header) or None
+    if header := sticky.header:
+        return headers.get(header) or None
     if sticky.cookie:
         return cookie(headers, sticky.cookie) or None
     return body_key.encode() if body_key else None

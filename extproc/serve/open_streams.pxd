@@ -2,7 +2,7 @@
 
 cdef class OpenStreams:
     cdef public object _metrics
-    cdef public Py_ssize_t _held_bytes, _max_streams, _max_held_bytes, _max_waiting, _max_watching, _watching
+    cdef public Py_ssize_t _held_bytes, _max_streams, _max_held_bytes, _max_waiting, _max_watching, _open, _watching
     cdef public dict _waiting
     cdef public object _silent
 

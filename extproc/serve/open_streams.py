@@ -35,7 +35,7 @@ class OpenStreams:
 
     __slots__ = (
         *("_held_bytes", "_metrics", "_max_streams", "_max_held_bytes", "_max_waiting", "_max_watching"),
-        *("_silent", "_waiting", "_watching"),
+        *("_open", "_silent", "_waiting", "_watching"),
     )
 
     def __init__(self, metrics: Metrics, max_streams: int, max_held_bytes: int = MAX_HELD_BYTES) -> None:
@@ -52,18 +52,17 @@ class OpenStreams:
         """Those that have sent nothing, of the ones that were opened while ``max_streams`` were open: in quiet times
         none is put here.
         """
-        self._watching = 0
+        self._open = self._watching = 0
         self._held_bytes = 0
 
     def open(self, stream: EndableStream) -> None:
         """Counts one more; where there is no room, another is ended."""
-        metrics = self._metrics
-        streams = metrics.streams
-        if streams >= self._max_streams:
-            if streams >= 2 * self._max_streams:
+        if self._open >= self._max_streams:
+            if self._open >= 2 * self._max_streams:
                 self._evict_silent()
             self._silent[stream] = None
-        metrics.streams += 1
+        self._open += 1
+        self._metrics.streams = self._open
 
     def watch(self, stream: EndableStream) -> None:
         """``stream`` is one that watches. Raises ``Abort`` where only streams that route may still be added."""
@@ -88,7 +87,8 @@ class OpenStreams:
 
     def close(self, stream: EndableStream, watching: bool = False) -> None:
         """``stream`` has ended or is about to. ``watching``: ``watch`` was called for it."""
-        self._metrics.streams -= 1
+        self._open -= 1
+        self._metrics.streams = self._open
         if self._silent:
             self._silent.pop(stream, None)
         if watching:

@@ -10,6 +10,8 @@ cimport cython
 
 cdef dict _ENCODERS
 
+cdef bytes _random_bytes()
+
 cdef class ProcessHandler:
     cdef public bint done
     cdef public Breakers _breakers

@@ -15,8 +15,7 @@ from math import inf
 
 import msgspec
 
-from extproc.answers import is_session
-from extproc.apis.answer_table import SHAPES
+from extproc.apis.answer_table import SESSIONS, SHAPES
 from extproc.exchange.notes import BROKEN_OFF, CLIENT_ERROR, FAILED_AFTER_STATUS, Observed, RequestAccount
 from extproc.policy.rollout_plan import FIRST_TOKEN, OUTPUT_TOKENS, PER_TOKEN
 from extproc.policy.snapshot import Snapshot
@@ -128,7 +127,8 @@ def _note_duration(counts: VersionEvidence, code: str, failure: str, seconds: fl
 
 def _generates(observed: Observed) -> bool:
     """Whether it is of an operation whose answers have output tokens, if they are as they should be."""
-    return (observed.api, observed.operation) in _GENERATING or is_session(observed.api, observed.operation)
+    asked = observed.api, observed.operation
+    return asked in _GENERATING or asked in SESSIONS
 
 
 def encode_report(measured: Measured) -> bytes:

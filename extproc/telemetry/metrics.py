@@ -82,7 +82,7 @@ class Metrics(Collector):
         self._callers = CallerLabels()
         self._generations: set[int] = set()
         self._differing: dict[str, int] = {}
-        self._phases: dict[str, Histogram] = {}
+        self._phases: dict[str, Callable[[float], None]] = {}
         self._counters["extproc_policy_reloads"] = {("success",): 0, ("failure",): 0}
 
     def set_snapshot(self, snapshot: Snapshot) -> None:
@@ -166,10 +166,10 @@ class Metrics(Collector):
 
     def observe_message(self, phase: str, seconds: float) -> None:
         """Counts one ext_proc message and the processor's time for it."""
-        histogram = self._phases.get(phase)
-        if histogram is None:
-            histogram = self._phases[phase] = self._histogram("extproc_message_duration_seconds", (phase,))
-        histogram.observe(seconds)
+        observe = self._phases.get(phase)
+        if observe is None:
+            observe = self._phases[phase] = self._histogram("extproc_message_duration_seconds", (phase,)).observe
+        observe(seconds)
 
     def state(self) -> bytes:
         """For ``add`` in another process. Encoding holds the GIL throughout, so it sees no half-made change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from extproc.bodies.json_reader import JsonReader
 from extproc.bodies.request import (
     BodyEdit,
     BodyFields,
@@ -17,10 +18,7 @@ CHAT = Operation("openai", "chat.completions")
 FIELDS = BodyFields("llama", "2", stream=True, adapter="lora", max_tokens=7, prompt_bytes=9)
 
 
-def test_a_request_does_not_change() -> None:
-    request = InferenceRequest("openai", "completions", "llama")
-    with pytest.raises(AttributeError):
-        request.model = "other"  # type: ignore[misc]
+def test_what_is_read_does_not_change() -> None:
     with pytest.raises(AttributeError):
         FIELDS.model = "other"  # type: ignore[misc]
     with pytest.raises(AttributeError):
@@ -68,3 +66,23 @@ def test_the_head_names_model_and_version_the_body_the_operation() -> None:
     assert request_for_decision(operation, fields) == InferenceRequest("mcp", "tools/call", "head", "1")
     assert request_for_decision(operation, BodyFields()) == InferenceRequest("mcp", "message", "head", "1")
     assert request_for_decision(Operation("mcp", "message", model=""), fields).model == "body"
+
+
+def test_a_request_for_another_model_asks_for_all_else_alike() -> None:
+    request = InferenceRequest("openai", "completions", "llama", "2", True, "lora", 7, 9)
+    other = request.asking_for("iris")
+    assert other == InferenceRequest("openai", "completions", "iris", "2", True, "lora", 7, 9)
+    assert other != request
+    assert len({other, request, request.asking_for("llama")}) == 2
+    assert repr(other) == "InferenceRequest('openai', 'completions', 'iris', '2', True, 'lora', 7, 9)"
+
+
+def test_an_operation_whose_model_is_known_needs_no_reader() -> None:
+    def rename(model: str) -> tuple[str, str]:
+        return ":path", model
+
+    operation = Operation("a", "b", None, "1", True, JsonReader(), rename, True, True, True, True)
+    named = operation.naming("llama")
+    assert (named.model, named.reader, named.rename) == ("llama", None, rename)
+    for field in ("api", "name", "version", "stream", "uploads", "shared", "stateful", "any_path"):
+        assert getattr(named, field) == getattr(operation, field)
