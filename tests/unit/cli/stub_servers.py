@@ -100,13 +100,13 @@ def admin_port(tap: bytes = b"", **documents: Any) -> Iterator[tuple[str, list[s
 
 
 class ModelServer(BaseHTTPRequestHandler):
-    """Answers 200, or 503 to requests with the header ``x-fail``."""
+    """Answers 200, or 503 to requests with the header ``x-fail``, 400 where that says so."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200 if self.headers.get("x-fail") is None else 503)
+        self.send_response({None: 200, "400": 400}.get(self.headers.get("x-fail"), 503))
         self.send_header("server-timing", "route;dur=1.5, upstream;dur=2, total;dur=3")
         self.send_header("content-length", "2")
         self.end_headers()

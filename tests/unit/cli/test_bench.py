@@ -87,11 +87,17 @@ def test_json_compares_two_addresses(url: str, capsys: pytest.CaptureFixture[str
     assert printed.err == ""
 
 
-def test_a_target_that_fails_every_request_is_not_measured(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", url, "-H", "x-fail: 1", "--seconds", "0.1", "--connections", "2"]) == 1
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(503, "see in its log why, and whether model servers run"), (400, "correct --path, --body or -H")],
+)
+def test_a_target_that_fails_every_request_is_not_measured(
+    url: str, status: int, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", url, "-H", f"x-fail: {status}", "--seconds", "0.1", "--connections", "2"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.endswith(f"{url}/v1/chat/completions fails every request (503); correct --path, --body or -H\n")
+    assert printed.err.endswith(f"{url}/v1/chat/completions fails every request ({status}); {remedy}\n")
 
 
 def test_an_address_where_nothing_listens(capsys: pytest.CaptureFixture[str]) -> None:
