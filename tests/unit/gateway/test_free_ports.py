@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
 from extproc.errors import SetupError
+from extproc.gateway import free_ports
 from extproc.gateway.free_ports import free_addresses, require_free_port, with_free_port
 
 
@@ -38,3 +40,18 @@ def test_free_addresses_are_different_and_free() -> None:
     for address in found:
         require_free_port("--listen", address)
         assert address.startswith("127.0.0.1:")
+
+
+def test_ports_that_are_chosen_are_given_to_nobody_else_meanwhile() -> None:
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if first < 10_003:
+        pytest.skip(f"ephemeral ports begin at {first} here: none are below them")
+    found = [*free_addresses(50), with_free_port("127.0.0.1:0")]
+    assert all(10_000 <= int(address.rpartition(":")[2]) < first for address in found)
+
+
+def test_where_likely_ports_are_taken_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(free_ports, "likely_port", lambda: taken.getsockname()[1])
+        (address,) = free_addresses(1)
+        require_free_port("--listen", address)
