@@ -113,8 +113,8 @@ def extensions() -> list[Extension]:
     """None where nothing is to be compiled, or nothing can be."""
     if "editable_wheel" in sys.argv or not {"build", "build_ext", "bdist_wheel", "install"} & set(sys.argv):
         return []
-    flags = PLAIN_FLAGS if hindrance(FLAGS) else FLAGS
-    if why := hindrance(flags):
+    flags = FLAGS
+    if (why := hindrance(flags)) and (why := hindrance(flags := PLAIN_FLAGS)):
         print(f"Nothing is compiled, so it will be slower: no C compiler, or no headers of this Python ({why})")
         return []
     from Cython.Build import cythonize

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
 import urllib.request
 from collections import deque
 from collections.abc import Sequence
@@ -18,7 +16,6 @@ from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -26,7 +23,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from extproc.gateway.free_ports import free_addresses
+from benchmarks.local_gateway import client, gateway, serve
 
 PLACES, LEFT = 80, 8
 """Answers that the server makes at once: normally, and while it is weak."""
@@ -126,18 +123,6 @@ class Server:
                 self._busy += 1
 
 
-async def serve(stack: AsyncExitStack, server: Server) -> str:
-    """The address of a running server."""
-    app = web.Application()
-    app.router.add_post("/{path:.*}", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-    host, port = runner.addresses[0]
-    return f"{host}:{port}"
-
-
 async def ask(session: aiohttp.ClientSession, url: str, due: float, began: float, answers: list[Answer]) -> None:
     """One request, which is noted however it ends."""
     body = {"model": "m", "stream": True, "messages": []}
@@ -165,25 +150,9 @@ async def measure(name: str, scale: float) -> Run:
     run = Run(name, [], [])
     async with AsyncExitStack() as stack:
         servers = Server(1), Server(2)
-        first, second = [await serve(stack, server) for server in servers]
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="breaking-")))
-        (scratch / "policy.yaml").write_text(POLICY.format(first=first, second=second, traffic=traffic))
-        listen, admin = free_addresses(2)
-        words = ["up", "-f", "policy.yaml", "--listen", listen, "--admin", admin]
-        up = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "extproc", *words), cwd=scratch, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-        )
-        stack.push_async_callback(up.wait)
-        stack.callback(up.terminate)
-        assert up.stderr is not None
-        while b"an AI gateway on" not in (line := await up.stderr.readline()):
-            if not line:
-                raise SystemExit("extproc up did not start")
-        reading = asyncio.create_task(up.stderr.read())
-        stack.callback(reading.cancel)
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=None)
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
+        first, second = [await serve(stack, server.answer) for server in servers]
+        listen, admin = await gateway(stack, POLICY.format(first=first, second=second, traffic=traffic))
+        session = await client(stack)
         await load(run, session, f"http://{listen}/v1/chat/completions", admin, servers[0], slower, scale)
     return run
 

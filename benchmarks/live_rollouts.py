@@ -8,14 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -23,8 +20,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from benchmarks.local_gateway import client, gateway, serve
 from benchmarks.rollouts import BEHAVIOURS, HEAD, PLAN, Behaviour, Outcome, row, simulate
-from extproc.gateway.free_ports import free_addresses
 from extproc.policy.rollout_plan import COMPLETED, FAILED, FIRST_TOKEN, Guard
 
 KINDS = ("equal", "errors 5 %", "breaks mid-stream 5 %", "TTFT + 50 %", "empty answers")
@@ -108,18 +105,6 @@ def _event(document: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
-async def serve(stack: AsyncExitStack, server: Server) -> str:
-    """The address of a running server."""
-    app = web.Application()
-    app.router.add_post("/{path:.*}", server.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-    host, port = runner.addresses[0]
-    return f"{host}:{port}"
-
-
 class Batch:
     """So many rollouts of each kind at once."""
 
@@ -135,26 +120,11 @@ class Batch:
         async with AsyncExitStack() as stack:
             behaviours = {"old": Behaviour(), **{name: BEHAVIOURS[name] for name in self._outcomes}}
             servers = [Server(behaviour, self._seed + n) for n, behaviour in enumerate(behaviours.values())]
-            found = dict(zip(behaviours, [await serve(stack, server) for server in servers], strict=True))
-            scratch = Path(stack.enter_context(TemporaryDirectory(prefix="rollouts-")))
+            found = dict(zip(behaviours, [await serve(stack, server.answer) for server in servers], strict=True))
             plan = {"steps": list(LIVE_PLAN.steps), "interval": LIVE_PLAN.interval, "requests": LIVE_PLAN.min_requests}
             texts = [POLICY.format(name=n, old=found["old"], new=found[k], **plan) for n, k in self._kinds.items()]
-            (scratch / "policy.yaml").write_text("".join(texts))
-            listen, admin = free_addresses(2)
-            words = ["-m", "extproc", "up", "-f", "policy.yaml", "--listen", listen, "--admin", admin]
-            up = await asyncio.create_subprocess_exec(
-                sys.executable, *words, cwd=scratch, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-            )
-            stack.push_async_callback(up.wait)
-            stack.callback(up.terminate)
-            assert up.stderr is not None
-            while b"an AI gateway on" not in (line := await up.stderr.readline()):
-                if not line:
-                    raise SystemExit("extproc up did not start")
-            reading = asyncio.create_task(up.stderr.read())
-            stack.callback(reading.cancel)
-            connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
-            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector, timeout=timeout))
+            listen, admin = await gateway(stack, "".join(texts))
+            session = await client(stack)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._load(session, f"http://{listen}/v1/chat/completions"))
                 group.create_task(self._watch(session, f"http://{admin}/rollouts"))
