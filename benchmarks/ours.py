@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[1]
 
 
 @cache
-def compiled() -> Path | str:
-    """Where the compiled package is, or why there is none. What is there already is only brought up to date."""
-    built = ROOT / "build" / f"compiled-{sys.implementation.cache_tag}"
+def compiled(root: Path = ROOT) -> Path | str:
+    """Where the compiled package is, or why there is none. What is there already is only brought up to date.
+
+    ``root``: this tree, or another checkout of it.
+    """
+    built = root / "build" / f"compiled-{sys.implementation.cache_tag}"
     command = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(built)]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if run.returncode:
         return f"setup.py failed: {run.stderr.strip()[-500:]}"
     suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
@@ -34,8 +37,8 @@ def prepare(console: Console) -> None:
         console.print(f"Ours is not compiled: {built}")
 
 
-def command(*, written: bool = False) -> list[str]:
+def command(*, written: bool = False, root: Path = ROOT) -> list[str]:
     """What runs ``extproc``, compiled where that can be and unless ``written`` asks for it as it is written."""
-    if written or isinstance(built := compiled(), str):
-        return [sys.executable, "-m", "extproc"]
+    if written or isinstance(built := compiled(root), str):
+        built = root
     return ["env", f"PYTHONPATH={built}", sys.executable, "-P", "-m", "extproc"]

@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.mesh import external, load, session
+from benchmarks.mesh import earlier, external, load, session
 from benchmarks.mesh.bench import Turn
 from benchmarks.mesh.load import Workload
 from benchmarks.mesh.report import surroundings
@@ -82,7 +82,7 @@ class Budget(msgspec.Struct, frozen=True):
     """Of the totals, medians of the ratios within a round, by pair, then workload."""
 
 
-def scenarios(go: Path | None, peers: Sequence[Scenario]) -> list[Scenario]:
+def scenarios(go: Path | None, others: Sequence[Scenario]) -> list[Scenario]:
     """The rows of the table. Ours as users run it: buffered bodies."""
     ours = Scenario(ROUTED, serve(), body="buffered")
     change = msgspec.structs.replace
@@ -97,7 +97,7 @@ def scenarios(go: Path | None, peers: Sequence[Scenario]) -> list[Scenario]:
         change(ours, name=PICKED, account=True, picking=True),
         change(ours, name=DEFAULT, account=True, observe=True),
         change(ours, name=WATCHED, account=True, observe=True, observability="{sampling: 1}"),
-        *peers,
+        *others,
     ]
 
 
@@ -225,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=dedent("""\
             examples:
               python -m benchmarks.mesh.budget --quick
+              python -m benchmarks.mesh.budget --earlier before=../before
               python -m benchmarks.mesh.budget --peer epp:duplex='./epp --grpc-port {port} --secure-serving=false'
 
             Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.
@@ -235,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print everything as JSON on stdout, too")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write budget.json and budget.md there")
     external.add_flag(parser)
+    earlier.add_flag(parser)
     options = parser.parse_args(arguments)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     if not load.available():
@@ -242,8 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     told = surroundings(rounds, 1) | {"load average before": f"{os.getloadavg()[0]:.1f}"}
-    turns, _ = session.run(lambda go: scenarios(go, options.peer), WORKLOADS, rounds, 1, console)
-    pairs = [*PAIRS, *((DEFAULT, one.name) for one in options.peer)]
+    others = [*options.peer, *options.earlier]
+    turns, _ = session.run(lambda go: scenarios(go, others), WORKLOADS, rounds, 1, console)
+    pairs = [*PAIRS, *((DEFAULT, one.name) for one in others)]
     budget = summarize(turns, told, pairs)
     show(budget, console)
     encoded = msgspec.json.format(msgspec.json.encode(budget), indent=2) + b"\n"

@@ -104,11 +104,11 @@ class Scenario(msgspec.Struct, frozen=True):
         return found
 
 
-def serve(*options: str, written: bool = False) -> Callable[[Path, str], list[str]]:
+def serve(*options: str, written: bool = False, root: Path = ours.ROOT) -> Callable[[Path, str], list[str]]:
     """The command that starts our processor with these options, for a policy file and an address."""
 
     def command(policy: Path, listen: str) -> list[str]:
-        serve = [*ours.command(written=written), "serve", "-f", str(policy), "--listen", listen]
+        serve = [*ours.command(written=written, root=root), "serve", "-f", str(policy), "--listen", listen]
         return [*serve, "--admin", "127.0.0.1:0", "--drain", "0", *options]
 
     return command
