@@ -12,4 +12,4 @@ cpdef object parse(bytes data)
 cdef object _read_headers(bytes data, Py_ssize_t at, Py_ssize_t stop)
 
 @cython.locals(size=Py_ssize_t, shift=int)
-cdef (Py_ssize_t, Py_ssize_t) _read_varint(bytes data, Py_ssize_t at) except *
+cpdef (Py_ssize_t, Py_ssize_t) read_varint(bytes data, Py_ssize_t at) except *

@@ -39,13 +39,13 @@ def parse(data: bytes) -> Message | None:
         raw = data  # a ``const char *`` where compiled: slices are cheaper
         tag, at, size = data[0], 2, data[1]
         if size > 0x7F:
-            at, size = _read_varint(data, 1)
+            at, size = read_varint(data, 1)
         ends = _ENDS[tag]
         stop, end = at, at + size
         if at < end and data[at] == _FIRST:
             at, size = at + 2, data[at + 1]
             if size > 0x7F:
-                at, size = _read_varint(data, at - 1)
+                at, size = read_varint(data, at - 1)
             stop = at + size
         if not stop <= end <= len(data):
             return None
@@ -55,7 +55,7 @@ def parse(data: bytes) -> Message | None:
             return None
         metadata = b""
         if end < len(data) and data[end] == _METADATA:
-            at, size = _read_varint(data, end + 1)
+            at, size = read_varint(data, end + 1)
             end = at + size
             if end > len(data):
                 return None
@@ -74,7 +74,7 @@ def _read_headers(data: bytes, at: int, stop: int) -> Headers | None:
         header, size = data[at], data[at + 1]
         at += 2
         if size > 0x7F:
-            at, size = _read_varint(data, at - 1)
+            at, size = read_varint(data, at - 1)
         following = at + size
         key, length = data[at], data[at + 1]
         name = at + 2
@@ -83,7 +83,7 @@ def _read_headers(data: bytes, at: int, stop: int) -> Headers | None:
             return None
         at, size = value + 2, data[value + 1]
         if size > 0x7F:
-            at, size = _read_varint(data, value + 1)
+            at, size = read_varint(data, value + 1)
         if data[value] != _RAW_VALUE or at + size != following:
             return None
         first[raw[name:value].decode("utf-8")] = raw[at:following]  # named, it is decoded without a search for it
@@ -93,7 +93,7 @@ def _read_headers(data: bytes, at: int, stop: int) -> Headers | None:
     return Headers(first) if at == stop and len(first) == count else None
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """(offset after the varint at ``at``, its value below 2**35). Raises IndexError if truncated or too long."""
     size = data[at] & 0x7F
     for shift in (7, 14, 21, 28):

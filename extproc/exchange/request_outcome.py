@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
 
 from extproc.apis.answer_table import SESSIONS
-from extproc.envoy.access_log import LoggedRequest
+from extproc.envoy.logged_request import LoggedRequest
 from extproc.exchange.metric_labels import MetricLabels, metric_labels
 from extproc.exchange.notes import REFUSALS, Fault, RequestAccount, Served
 from extproc.exchange.sampling import end_share_told
 from extproc.exchange.timed_answer import MAX_MODEL, served_by
 from extproc.policy.decision import UNOWNED, USER, USER_LENGTH
-from extproc.policy.snapshot import NONE, OTHER, Snapshot
+from extproc.policy.snapshot import NONE, OTHER, Policy, Snapshot
 from extproc.policy.target import Target
 
 ACCOUNTED = ("x-aimesh-account", "access-log")
@@ -28,6 +29,11 @@ MAX_REQUEST_ID = 64
 MAX_SECONDS = 7 * 24 * 3600
 """Longest duration that counts; what is longer is no duration of an answer."""
 
+MAX_PLACES = 10_000
+"""Decisions and clusters for which it is remembered where their requests went."""
+
+_DECIDED = ("policy", "version", "gpu_pool", "api", "model", "cohort")
+"""Keys of the metadata that tell where a request was to go."""
 _REASONS = (
     (("upstream_connection_termination", "upstream_remote_reset", "upstream_protocol_error"), "upstream_reset"),
     (("upstream_request_timeout", "upstream_max_stream_duration_reached", "duration_timeout"), "upstream_timeout"),
@@ -47,26 +53,88 @@ _REASONS = (
 _UNCONNECTED = "upstream_connection_failure"
 _ANSWERED = {"upstream_reset": "upstream_broke_off", "upstream_timeout": "upstream_stalled"}
 """Reasons where the answer had begun: its status does not tell of the failure."""
+_AFTER_ANSWER = frozenset(_ANSWERED.values())
 _UNANSWERED = frozenset(("upstream_reset", "upstream_timeout", "upstream_unreachable", "overloaded"))
 
 
-def account(
-    snapshot: Snapshot,
-    logged: LoggedRequest,
-    targets: Mapping[str, Sequence[Target]],
-    observed_failures: Container[str] = (),
-) -> tuple[RequestAccount | Fault | Served, ...]:
-    """The request's account, and a fault where it went elsewhere than decided; of one whose endpoint was picked, who
-    served it. Empty for what ``counts_by_itself``.
+class Accounts:
+    """Of requests that have ended, by the policies in force."""
 
-    ``targets``: those that there are and have been, by the cluster that leads to them. ``observed_failures``: ids of
-    requests whose answers have told of a failure already.
-    """
-    metadata, code = logged.metadata, _code(logged.code)
-    if counts_by_itself(code, metadata):
-        return ()
+    def __init__(self, snapshot: Snapshot, targets: Mapping[str, Sequence[Target]]) -> None:
+        """``targets``: those that there are and have been, by the cluster that leads to them."""
+        self._snapshot, self.targets = snapshot, targets
+        self._places: dict[tuple[str, ...], _Place] = {}
+        """By what they are made of: decisions repeat."""
+
+    def of(
+        self, logged: LoggedRequest, observed_failures: Container[str] = ()
+    ) -> tuple[RequestAccount | Fault | Served, ...]:
+        """The request's account, and a fault where it went elsewhere than decided; of one whose endpoint was picked,
+        who served it. Empty for what ``counts_by_itself``.
+
+        ``observed_failures``: ids of requests whose answers have told of a failure already.
+        """
+        metadata, code = logged.metadata, _code(logged.code)
+        if counts_by_itself(code, metadata):
+            return ()
+        place = self._place(logged.cluster, metadata)
+        labels, policy = place.labels, place.policy
+        request_id = logged.request_id[:MAX_REQUEST_ID]
+        reason = failure(logged, observed=policy is None or policy.sampling != 0) if logged.flags else ""
+        if reason and reason in _AFTER_ANSWER and request_id in observed_failures:
+            reason = ""
+        picked = logged.picked and policy is not None and policy.picking is not None
+        timed = logged.cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS
+        one = RequestAccount(
+            labels.model,
+            labels.version,
+            labels.gpu_pool,
+            labels.api,
+            code,
+            logged.seconds if timed else None,
+            place.cohort,
+            labels.policy,
+            logged.caller[:MAX_CALLER],
+            reason,
+            metadata.get("model", "")[:MAX_MODEL],
+            metadata.get("operation", ""),
+            request_id,
+            end_share_told(metadata) > 0,
+            metadata.get(USER, "")[:USER_LENGTH],
+            logged.refusal if logged.refusal in REFUSALS else "",
+            logged.served if picked else "",
+        )
+        notes = (one,) if place.as_decided else (one, Fault(WENT_ELSEWHERE))
+        return (*notes, _served(logged, place.decided)) if picked else notes
+
+    def _place(self, cluster: str, metadata: Mapping[str, str]) -> _Place:
+        key = (cluster, *[metadata.get(name, "") for name in _DECIDED])
+        place = self._places.get(key)
+        if place is None:
+            place = _place(self._snapshot, cluster.partition("#")[0], metadata, self.targets)
+            if len(metadata.get("model", "")) <= MAX_MODEL:
+                if len(self._places) >= MAX_PLACES:
+                    self._places.clear()
+                self._places[key] = place
+        return place
+
+
+class _Place(NamedTuple):
+    """Where a request went."""
+
+    labels: MetricLabels
+    decided: MetricLabels
+    """Those of the decision."""
+    as_decided: bool
+    cohort: str
+    """Empty where the request went elsewhere than decided."""
+    policy: Policy | None
+
+
+def _place(
+    snapshot: Snapshot, cluster: str, metadata: Mapping[str, str], targets: Mapping[str, Sequence[Target]]
+) -> _Place:
     decided = metric_labels(snapshot, metadata)
-    cluster = logged.cluster.partition("#")[0]
     expected, reached = _expected(metadata), targets.get(cluster, ())
     meant = next((target for target in reached if target.cluster in expected), None)
     as_decided = not cluster or not metadata.get("policy") or cluster in expected or meant is not None
@@ -78,33 +146,8 @@ def account(
     else:
         labels = _labels(decided, target)
     as_decided = as_decided or _stood_in(snapshot, metadata, target)
-    policy = snapshot.by_name.get(decided.policy)
-    reason = failure(logged, observed=policy is None or policy.sampling != 0)
-    if reason in _ANSWERED.values() and logged.request_id[:MAX_REQUEST_ID] in observed_failures:
-        reason = ""
-    picked = logged.picked and policy is not None and policy.picking is not None
-    timed = cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS
-    one = RequestAccount(
-        labels.model,
-        labels.version,
-        labels.gpu_pool,
-        labels.api,
-        code,
-        logged.seconds if timed else None,
-        cohort=metadata.get("cohort", "") if as_decided else "",
-        policy=labels.policy,
-        caller=logged.caller[:MAX_CALLER],
-        failure=reason,
-        asked=metadata.get("model", "")[:MAX_MODEL],
-        operation=metadata.get("operation", ""),
-        request_id=logged.request_id[:MAX_REQUEST_ID],
-        observed=end_share_told(metadata) > 0,
-        user=metadata.get(USER, "")[:USER_LENGTH],
-        refusal=logged.refusal if logged.refusal in REFUSALS else "",
-        served=logged.served if picked else "",
-    )
-    notes = (one,) if as_decided else (one, Fault(WENT_ELSEWHERE))
-    return (*notes, _served(logged, decided)) if picked else notes
+    cohort = metadata.get("cohort", "") if as_decided else ""
+    return _Place(labels, decided, as_decided, cohort, snapshot.by_name.get(decided.policy))
 
 
 def picked_endpoint(snapshot: Snapshot, logged: LoggedRequest) -> str:

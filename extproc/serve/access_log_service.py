@@ -14,7 +14,7 @@ from typing import TypeAlias
 from extproc.envoy.access_log import decode
 from extproc.envoy.codec import Malformed
 from extproc.exchange.notes import Observed, RequestAccount
-from extproc.exchange.request_outcome import MESH_NAMESPACE, account, could_not_be_reached, picked_endpoint
+from extproc.exchange.request_outcome import MESH_NAMESPACE, could_not_be_reached, picked_endpoint
 from extproc.grpc_server import Abort, Sender, StatusCode
 from extproc.policy.snapshot import Snapshot
 from extproc.serve.endpoint_picks import EndpointPicks
@@ -94,11 +94,11 @@ class AccessLogService:
         if sender in self._open:
             self._open.move_to_end(sender)
         snapshot = self._snapshot()
-        targets = self._known_targets(sender).by_cluster(snapshot)
+        accounts = self._known_targets(sender).accounts(snapshot)
         for logged in decode(message):
             if self._picks is not None and (endpoint := picked_endpoint(snapshot, logged)):
                 self._picks.ended(endpoint, reached=not could_not_be_reached(logged))
-            for note in account(snapshot, logged, targets, self._observed_failures):
+            for note in accounts.of(logged, self._observed_failures):
                 self._metrics.note(note)
                 if type(note) is RequestAccount and self._on_account is not None:
                     self._on_account(note)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from extproc.exchange.request_outcome import Accounts
 from extproc.policy.snapshot import Snapshot
 from extproc.policy.target import Target
 from extproc.render.istio.destinations import targets_by_cluster
@@ -24,6 +25,14 @@ class KnownTargets:
         self._mesh_namespace = mesh_namespace
         self._snapshot: Snapshot | None = None
         self._found: dict[str, tuple[Target, ...]] = {}
+        self._accounts = Accounts(Snapshot(), self._found)
+
+    def accounts(self, snapshot: Snapshot) -> Accounts:
+        """Of requests that these targets served. ``snapshot``: the policies in force."""
+        targets = self.by_cluster(snapshot)
+        if self._accounts.targets is not targets:
+            self._accounts = Accounts(snapshot, targets)
+        return self._accounts
 
     def by_cluster(self, snapshot: Snapshot) -> Mapping[str, tuple[Target, ...]]:
         """``snapshot``: the policies in force. Mostly one target; more where they are one Service."""

@@ -30,9 +30,13 @@ IMPORT_LINKERD_ADAPTER = ("cli.controller",)
 
 ONLY: dict[str, tuple[str, ...]] = {
     "grpc": ("grpc_server.*", "demo.pipeline.*"),
-    "google.protobuf": ("envoy.access_log", "envoy.codec", "serve.grpc_health", "telemetry.spans"),
+    "google.protobuf": (
+        *("envoy.access_log", "envoy.canonical_log", "envoy.codec", "envoy.logged_request"),
+        *("serve.grpc_health", "telemetry.spans"),
+    ),
     "extproc._pb": (
-        *("envoy.access_log", "envoy.codec", "envoy.endpoint_picker", "serve.grpc_health", "telemetry.spans"),
+        *("envoy.access_log", "envoy.codec", "envoy.endpoint_picker", "envoy.logged_request"),
+        *("serve.grpc_health", "telemetry.spans"),
         "demo.pipeline.*",
     ),
     "prometheus_client": (

@@ -16,8 +16,9 @@ from google.protobuf.wrappers_pb2 import StringValue, UInt32Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.access_log import MAX_ENTRIES, MAX_MESSAGE, LoggedRequest, decode
+from extproc.envoy.access_log import MAX_ENTRIES, MAX_MESSAGE, decode
 from extproc.envoy.codec import Malformed
+from extproc.envoy.logged_request import LoggedRequest
 
 SERVER = Address(socket_address=SocketAddress(address="10.0.0.1", port_value=8000))
 ROUTED = {"policy": "p", "version": "v1"}

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.envoy.access_log import LoggedRequest
 from extproc.envoy.events import Closed, Event, RequestHeaders, ResponseBody, ResponseHeaders
+from extproc.envoy.logged_request import LoggedRequest
+from extproc.exchange import request_outcome
 from extproc.exchange.notes import FAILURES, Action, Fault, Observed, RequestAccount, Served
 from extproc.exchange.observe import ObserveStream
-from extproc.exchange.request_outcome import account, could_not_be_reached, failure, picked_endpoint
+from extproc.exchange.request_outcome import Accounts, could_not_be_reached, failure, picked_endpoint
 from extproc.headers import Headers
 from extproc.policy.gpu import Gpu
 from extproc.policy.picking import Picking
@@ -53,7 +54,7 @@ def of(
     cluster: str = "llama/v1/west", code: int = 200, metadata: Mapping[str, str] = ROUTED, **more: object
 ) -> tuple[RequestAccount | Fault | Served, ...]:
     logged = LoggedRequest(code, 2.0, cluster, metadata=metadata, **more)  # type: ignore[arg-type]
-    return account(SNAPSHOT, logged, TARGETS, {"failed"})
+    return Accounts(SNAPSHOT, TARGETS).of(logged, {"failed"})
 
 
 def test_as_decided() -> None:
@@ -66,13 +67,13 @@ def test_who_served_a_request_whose_endpoint_was_picked(served: str, by: str) ->
     llama, plain = SNAPSHOT.policies
     picking = Snapshot((msgspec.structs.replace(llama, picking=Picking()), plain), SNAPSHOT.pools)
     decided = msgspec.structs.replace(DECIDED, served=served)
-    assert account(picking, logged, TARGETS) == (decided, Served("llama", "v1", "west", by))
+    assert Accounts(picking, TARGETS).of(logged) == (decided, Served("llama", "v1", "west", by))
     assert picked_endpoint(picking, logged) == "a:1"
     assert could_not_be_reached(logged) == (by in ("fallback", "other"))
     unconnected = msgspec.structs.replace(logged, flags=("upstream_connection_failure",))
     assert could_not_be_reached(unconnected) == (by != "nobody")
     # A policy that picks none: what a server keeps was asked for there.
-    assert account(SNAPSHOT, logged, TARGETS) == (DECIDED,)
+    assert Accounts(SNAPSHOT, TARGETS).of(logged) == (DECIDED,)
     assert picked_endpoint(SNAPSHOT, logged) == ""
 
 
@@ -109,7 +110,7 @@ def test_a_farther_pool_that_stood_in_is_as_decided() -> None:
     for locality, faults in (("us-west", 0), ("", 1)):
         snapshot = Snapshot((policy,), pools, locality=locality)
         targets = {cluster: (target,) for cluster, target in snapshot.target_by_cluster.items()}
-        went, *others = account(snapshot, logged, targets)
+        went, *others = Accounts(snapshot, targets).of(logged)
         assert isinstance(went, RequestAccount)
         assert (went.gpu_pool, went.cohort, len(others)) == ("east", "" if faults else "sticky", faults)
 
@@ -263,7 +264,7 @@ def test_a_grpc_call_that_got_no_answer(flag: str) -> None:
     logged = LoggedRequest(200, 1.0, "llama", (flag,), ROUTED | {"observe": "0"})
     for sampling, found in ((None, ""), (0.5, ""), (1.0, ""), (0.0, "no_answer")):
         snapshot = Snapshot((msgspec.structs.replace(SNAPSHOT.policies[0], sampling=sampling), *SNAPSHOT.policies[1:]))
-        (went,) = account(snapshot, logged, {})
+        (went,) = Accounts(snapshot, {}).of(logged)
         assert isinstance(went, RequestAccount)
         assert went.failure == found
 
@@ -290,7 +291,7 @@ def test_codes_are_statuses(code: int, label: str) -> None:
 
 @pytest.mark.parametrize(("seconds", "counts"), [(-1.0, False), (0.0, True), (604_800.0, True), (604_801.0, False)])
 def test_durations_are_those_of_answers(seconds: float, counts: bool) -> None:
-    (went,) = account(SNAPSHOT, LoggedRequest(200, seconds, "llama/v1/west", metadata=ROUTED), TARGETS)
+    (went,) = Accounts(SNAPSHOT, TARGETS).of(LoggedRequest(200, seconds, "llama/v1/west", metadata=ROUTED))
     assert isinstance(went, RequestAccount)
     assert went.seconds == (seconds if counts else None)
 
@@ -336,6 +337,37 @@ def test_who_broke_off_is_for_the_account_to_say() -> None:
     (observed,) = accounted(request(), response(), ResponseBody(b"{"), Closed())
     assert isinstance(observed, Observed)
     assert (observed.accounted, observed.error) == (True, "broken_off")
+
+
+decisions = st.fixed_dictionaries(
+    {},
+    optional={
+        "policy": st.sampled_from(["llama", "plain", "gone"]),
+        "version": st.sampled_from(["v1", "v2", "v0"]),
+        "gpu_pool": st.sampled_from(["west", "east"]),
+        "model": st.sampled_from(["llama-3", "iris", "x"]),
+        "cohort": st.sampled_from(["sticky", "unowned"]),
+        "api": st.sampled_from(["openai", "made-up"]),
+        "operation": st.sampled_from(["chat.completions", "embeddings"]),
+        "observe": st.sampled_from(["0", "0.5"]),
+    },
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from([*TARGETS, "", "llama/v1/west#grpc", "elsewhere"]), decisions), max_size=8))
+def test_what_is_remembered_changes_no_account(requests: list[tuple[str, dict[str, str]]]) -> None:
+    accounts = Accounts(SNAPSHOT, TARGETS)
+    for cluster, metadata in requests * 2:
+        logged = LoggedRequest(200, 2.0, cluster, metadata=metadata)
+        assert accounts.of(logged) == Accounts(SNAPSHOT, TARGETS).of(logged)
+
+
+def test_so_much_is_remembered_and_no_long_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_outcome, "MAX_PLACES", 2)
+    accounts = Accounts(SNAPSHOT, TARGETS)
+    for model, remembered in (("a", 1), ("b", 2), ("a", 2), ("c" * 1000, 2), ("d", 1)):
+        accounts.of(LoggedRequest(200, 2.0, metadata={"model": model}))
+        assert len(accounts._places) == remembered, model
 
 
 def test_a_session_has_no_account() -> None:

@@ -34,3 +34,12 @@ def test_those_of_before_are_known_up_to_a_number(monkeypatch: pytest.MonkeyPatc
     for versions in (("v1", "v2"), ("v2", "v3"), ("v4",)):
         found = known.by_cluster(one(*versions))
     assert set(found) == {"p/v2", "p/v3", "p/v4"}
+
+
+def test_accounts_follow_the_policies() -> None:
+    known, before, after = KnownTargets(None), one("v1"), one("v2")
+    found = known.accounts(before)
+    assert known.accounts(before) is found
+    renewed = known.accounts(after)
+    assert renewed is not found
+    assert set(renewed.targets) == {"p/v1", "p/v2"}
