@@ -24,7 +24,7 @@ from benchmarks.mesh.load import Workload
 from benchmarks.mesh.report import surroundings
 from benchmarks.mesh.scenarios import Doc, Scenario, serve
 from extproc.render.envoy.access_logs import access_logs
-from extproc.render.envoy.envoy_options import OBSERVE_FILTER, ROUTE_FILTER, EnvoyOptions
+from extproc.render.envoy.envoy_options import OBSERVE_FILTER, ROUTE_FILTER, EnvoyOptions, avoid_previous_hosts
 
 AS_RENDERED = "as rendered"
 BASE = Scenario(AS_RENDERED, serve(), body="buffered", observe=True, account=True, observability="{sampling: 1}")
@@ -100,13 +100,8 @@ def _file_log(*, text: bool) -> Callable[[Doc], None]:
 def variants() -> list[Scenario]:
     """Ours as rendered first."""
     edits = {
-        "no retry_policy on the gRPC services": _without("retry_policy"),
-        "no retry_policy on the observer's": _without("retry_policy", OBSERVE_FILTER),
-        "retries: no host predicate": _retries_without("retry_host_predicate", "host_selection_retry_max_attempts"),
-        "retries: no back-off": _retries_without("retry_back_off"),
-        "retries: neither": _retries_without(
-            "retry_host_predicate", "host_selection_retry_max_attempts", "retry_back_off"
-        ),
+        "no retry_policy on the gRPC service": _without("retry_policy", ROUTE_FILTER),
+        "retries on no host tried before, of both filters": _retries(avoid_previous_hosts()),
         "request bodies full duplex": _mode(
             ROUTE_FILTER, request_body_mode="FULL_DUPLEX_STREAMED", request_trailer_mode="SEND"
         ),
@@ -131,13 +126,16 @@ def variants() -> list[Scenario]:
 _NEEDED = (":method", ":path", "content-type", "content-length", "x-user-id")
 
 
-def _retries_without(*fields: str) -> Callable[[Doc], None]:
-    """Removes these fields of the gRPC services' retry policies."""
+def _retries(more: Doc) -> Callable[[Doc], None]:
+    """Gives both filters the retry policy of the one that decides, and these fields in it."""
 
     def edit(document: Doc) -> None:
-        for service in _found(document, "envoy_grpc"):
-            for field in fields:
-                service.get("retry_policy", {}).pop(field, None)
+        (decides,) = (one["grpc_service"] for one in _filters(document, ROUTE_FILTER))
+        policy = decides["retry_policy"] | more
+        for name in (ROUTE_FILTER, OBSERVE_FILTER):
+            for config in list(_filters(document, name)):
+                for holder in _found(config, "grpc_service"):
+                    holder["grpc_service"]["retry_policy"] = policy
 
     return edit
 

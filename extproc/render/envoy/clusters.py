@@ -24,6 +24,14 @@ MAX_REQUESTS = 65536
 """Circuit breaker: requests at a time. Far above Envoy's default (1024): the model server's own queue is to reject."""
 CONNECTION_KEEPALIVE = {"interval": "5s", "timeout": "5s"}
 """HTTP/2 PING on connections to the processor: how often, and how long to wait for the answer."""
+_ONLY_UNREACHABLE = {
+    "split_external_local_origin_errors": True,
+    "consecutive_local_origin_failure": 1,
+    "enforcing_consecutive_5xx": 0,
+    "enforcing_success_rate": 0,
+    "enforcing_local_origin_success_rate": 0,
+}
+"""Outlier detection: who can't be reached, or breaks a connection or a stream, is ejected, and nobody else."""
 _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
@@ -101,6 +109,15 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
                 "grpc_health_check": {},
             }
         ],
+        # A processor whose connections or streams break is ejected at once, so that retries reach another one; the
+        # first health check that it passes takes it back.
+        "outlier_detection": {
+            **_ONLY_UNREACHABLE,
+            "interval": "1s",
+            "base_ejection_time": "2s",
+            "max_ejection_time": "10s",
+            "max_ejection_percent": 100,
+        },
     }
 
 
@@ -129,13 +146,9 @@ def _model_cluster(snapshot: Snapshot, target: Target, options: EnvoyOptions, *,
         "outlier_detection": {
             # A model server is ejected for 10 s when it can't be reached, or answers 502, 503 or 504 five times in a
             # row. Other 5xx are often caused by the request. At most half of the servers are ejected at a time.
+            **_ONLY_UNREACHABLE,
             "consecutive_gateway_failure": 5,
             "enforcing_consecutive_gateway_failure": 100,
-            "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 1,
-            "enforcing_consecutive_5xx": 0,
-            "enforcing_success_rate": 0,
-            "enforcing_local_origin_success_rate": 0,
             "interval": "2s",
             "base_ejection_time": "10s",
             "max_ejection_time": "120s",

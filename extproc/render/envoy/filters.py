@@ -23,7 +23,6 @@ from extproc.render.envoy.envoy_options import (
     OBSERVE_FILTER,
     ROUTE_FILTER,
     EnvoyOptions,
-    avoid_previous_hosts,
     request_mode,
     seconds,
     skipped_where,
@@ -103,7 +102,7 @@ def route_filter(
         ROUTE_FILTER,
         _EXT_PROC,
         stat_prefix="aimesh_route",
-        grpc_service=_processor(options, *([(MESSAGE_TIMEOUT, timeout)] if queues else [])),
+        grpc_service=_processor(options, *([(MESSAGE_TIMEOUT, timeout)] if queues else []), retry=True),
         processing_mode=request_mode("NONE" if native else options.body.upper()),
         allow_mode_override=native,
         send_body_without_waiting_for_header_response=not native,  # else Envoy ignores mode overrides
@@ -178,7 +177,8 @@ def if_sampled(inner: Doc) -> Doc:
 
 
 def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False, accounted: bool = False) -> Doc:
-    """``aimesh.observe``: sends the processor the response; Envoy does not wait for answers (observability mode).
+    """``aimesh.observe``: sends the processor the response; Envoy does not wait for answers (observability mode), and
+    does without the processor where it has just died.
 
     ``alone``: there is no ``aimesh.route`` whose metadata names the API, so path and method are sent as well.
     ``accounted``: this Envoy has the processor's access log (``access_logs``).
@@ -220,14 +220,22 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
     )
 
 
-def _processor(options: EnvoyOptions, *metadata: tuple[str, str]) -> Doc:
-    """The gRPC service of both filters, with this metadata. A retry reaches another processor where one has died and
-    its health check has not failed yet.
+def _processor(options: EnvoyOptions, *metadata: tuple[str, str], retry: bool = False) -> Doc:
+    """The gRPC service of a filter, with this metadata. ``retry``: on another processor where one has died; the dead
+    one is ejected meanwhile (``clusters.processor_cluster``, and Istio's DestinationRule).
+
+    Envoy hashes this message anew for each request, also where the filter is skipped (envoyproxy/envoy,
+    ext_proc/ext_proc.cc, ``config_with_hash_key_``), so it is short: ``reset`` stands for connections that fail and
+    streams that are refused as well.
     """
-    retry_on = "connect-failure,refused-stream,reset,unavailable"
-    # Envoy's default back-off, up to a second, would exceed the message timeout.
-    back_off = {"base_interval": "0.01s", "max_interval": "0.1s"}
-    retry = {"retry_on": retry_on, "num_retries": 2, "retry_back_off": back_off, **avoid_previous_hosts()}
-    pairs = [{"key": key, "value": value} for key, value in metadata]
-    service = {"envoy_grpc": {"cluster_name": options.cluster}, "retry_policy": retry}
-    return service | ({"initial_metadata": pairs} if pairs else {})
+    service: Doc = {"envoy_grpc": {"cluster_name": options.cluster}}
+    if retry:
+        # Envoy's default back-off, a second and more, would exceed the message timeout.
+        service["retry_policy"] = {
+            "retry_on": "reset,unavailable",
+            "num_retries": 3,
+            "retry_back_off": {"base_interval": "0.01s"},
+        }
+    if metadata:
+        service["initial_metadata"] = [{"key": key, "value": value} for key, value in metadata]
+    return service

@@ -148,6 +148,9 @@ def test_processors_over_the_network() -> None:
     assert found["circuit_breakers"]["thresholds"][0]["max_retries"] == 65536
     assert found["health_checks"][0]["grpc_health_check"] == {}
     assert found["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}}
+    ejection = found["outlier_detection"]
+    assert (ejection["consecutive_local_origin_failure"], ejection["max_ejection_percent"]) == (1, 100)
+    assert (ejection["enforcing_consecutive_5xx"], ejection["base_ejection_time"]) == (0, "2s")
 
 
 def test_processors_on_unix_sockets_need_no_dns() -> None:

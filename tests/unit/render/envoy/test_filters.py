@@ -109,12 +109,16 @@ def test_with_a_key_of_ours_it_fails_closed() -> None:
     assert [fails_open(one) for one in (None, [keyed], [*PLAIN.policies])] == [False, False, True]
 
 
-def test_both_filters_retry_on_another_processor() -> None:
-    for found in (route_filter(PLAIN, EnvoyOptions(cluster="c")), observe_filter(PLAIN, EnvoyOptions(cluster="c"))):
-        service = found["typed_config"]["grpc_service"]
-        assert service["envoy_grpc"] == {"cluster_name": "c"}
-        assert service["retry_policy"]["num_retries"] == 2
-        assert service["retry_policy"]["retry_back_off"] == {"base_interval": "0.01s", "max_interval": "0.1s"}
+def test_a_decision_is_asked_for_again_and_an_observation_is_not() -> None:
+    options = EnvoyOptions(cluster="c")
+    asked, observed = (
+        found["typed_config"]["grpc_service"]
+        for found in (route_filter(PLAIN, options), observe_filter(PLAIN, options))
+    )
+    assert asked["envoy_grpc"] == observed["envoy_grpc"] == {"cluster_name": "c"}
+    assert asked["retry_policy"]["num_retries"] == 3
+    assert asked["retry_policy"]["retry_back_off"] == {"base_interval": "0.01s"}
+    assert "retry_policy" not in observed
 
 
 RENAMED = Snapshot((policy(versions=(Version("v1", model_rewrite="x"),)),))
