@@ -86,10 +86,9 @@ class RunningScenario:
 
     def turn(self, number: int, workload: Workload, lua: Path, seconds: float) -> Turn:
         """One measurement."""
-        before = [p.cpu_seconds() for p in (self.envoy, *self.processors)]
-        run = load.run(workload, lua, self.port, seconds, OTHER_CORE)
-        after = [p.cpu_seconds() for p in (self.envoy, *self.processors)]
-        spent = [1e6 * (b - a) / max(1, run.requests) for a, b in zip(before, after, strict=True)]
+        processes = (self.envoy, *self.processors)
+        run = load.run(workload, lua, self.port, seconds, OTHER_CORE, lambda: [p.cpu_seconds() for p in processes])
+        spent = [1e6 * cpu / max(1, run.requests) for cpu in run.spent]
         rate = run.requests / run.seconds
         return Turn(number, sum(spent[1:]), spent[0], rate, run.p50, run.p99, run.errors)
 

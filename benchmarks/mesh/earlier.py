@@ -36,7 +36,7 @@ def earlier(text: str) -> Scenario:
     """The scenario that a value of ``--earlier`` describes: as users had it. Raises ``ArgumentTypeError``."""
     name, _, folder = text.partition("=")
     root = Path(folder).absolute()
-    if not name or not (root / "extproc" / "__main__.py").is_file():
+    if not name or not folder or not (root / "extproc" / "__main__.py").is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FOLDER of a checkout")
     found = Scenario(name, serve(root=root), body="buffered", observe=True, account=True)
     return msgspec.structs.replace(found, edit=partial(_set, root, found.policy("127.0.0.1:9")))

@@ -7,13 +7,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from tempfile import TemporaryFile
+from time import perf_counter, sleep
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from benchmarks.mesh.slow import GAP
+
+PAUSE = 0.02
+"""Seconds from one look at what has been spent to the next."""
 
 
 class Workload(msgspec.Struct, frozen=True):
@@ -33,6 +38,10 @@ class Workload(msgspec.Struct, frozen=True):
     """Seconds from one token to the next."""
     seconds: float = 0
     """Length of a turn; 0: as the run has it."""
+    lead: float = 0
+    """Seconds for which an open loop asks before its turn begins, and is not measured: longer than an answer takes, so
+    that as many are under way when the turn begins as when it ends.
+    """
 
     @property
     def headers(self) -> dict[str, str]:
@@ -54,10 +63,16 @@ class Workload(msgspec.Struct, frozen=True):
         return head + b"x" * (self.body - len(head) - 4) + b'"}]}'
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What wrk saw. Times in microseconds."""
+Cpu: TypeAlias = Callable[[], Sequence[float]]
+"""Seconds of CPU that some processes have spent so far."""
 
-    requests: int
+
+class Run(msgspec.Struct, frozen=True):
+    """What the load saw. Times in microseconds."""
+
+    spent: tuple[float, ...]
+    """Seconds of CPU that the processes spent in the turn."""
+    requests: float
     errors: int
     seconds: float
     p50: float
@@ -89,17 +104,19 @@ def script(workload: Workload, directory: Path) -> Path:
     return path
 
 
-def run(workload: Workload, lua: Path, port: int, seconds: float, core: int) -> Run:
+def run(workload: Workload, lua: Path, port: int, seconds: float, core: int, cpu: Cpu) -> Run:
     """One turn. Raises RuntimeError where the generator does not say what it measured."""
     if workload.rate:
-        return _open(workload, port, seconds, core)
+        return _open(workload, port, seconds, core, cpu)
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{workload.connections}", f"-d{seconds:g}s", "-s", str(lua)]
+    before = cpu()
     out = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=False)
+    spent = tuple(b - a for a, b in zip(before, cpu(), strict=True))
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", out.stdout, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"wrk failed:\n{out.stdout}{out.stderr}")
     requests, errors, micros, p50, p99 = map(int, found.groups())
-    return Run(requests, errors, micros / 1e6, float(p50), float(p99))
+    return Run(spent, requests, errors, micros / 1e6, float(p50), float(p99))
 
 
 def generator(workload: Workload, addresses: Sequence[str], rate: float, count: int, core: int) -> list[str]:
@@ -110,12 +127,48 @@ def generator(workload: Workload, addresses: Sequence[str], rate: float, count: 
     return [*command, "--path", workload.path, "--rate", str(rate), "--count", str(count)]
 
 
-def _open(workload: Workload, port: int, seconds: float, core: int) -> Run:
-    command = generator(workload, [f"127.0.0.1:{port}"], workload.rate, max(1, int(workload.rate * seconds)), core)
-    out = subprocess.run(command, input=workload.payload(), capture_output=True, check=False)
-    if out.returncode:
-        raise RuntimeError(f"the open loop failed:\n{out.stderr.decode()}")
-    found = json.loads(out.stdout)
+def _open(workload: Workload, port: int, seconds: float, core: int, cpu: Cpu) -> Run:
+    if not workload.lead:
+        before = cpu()
+        found = _drive(workload, port, seconds, core, lambda: None)
+        spent, requests = tuple(b - a for a, b in zip(before, cpu(), strict=True)), found["targets"][0]["requests"]
+    else:
+        samples: list[tuple[float, Sequence[float]]] = []
+        found = _drive(
+            workload, port, workload.lead + seconds + PAUSE, core, lambda: samples.append((perf_counter(), cpu()))
+        )
+        spent = within(samples, found["targets"][0]["begin"] + workload.lead, seconds)
+        requests = workload.rate * seconds
     (one,) = found["targets"]
     errors = one["requests"] - one["outcomes"].get("200", 0) + found["unanswered"]
-    return Run(one["requests"], errors, seconds, 1000 * one["p50"], 1000 * one["p99"])
+    return Run(spent, requests, errors, seconds, 1000 * one["p50"], 1000 * one["p99"])
+
+
+def _drive(workload: Workload, port: int, seconds: float, core: int, sample: Callable[[], None]) -> dict[str, Any]:
+    """What an open loop saw; ``sample`` is called now and then meanwhile."""
+    command = generator(workload, [f"127.0.0.1:{port}"], workload.rate, max(1, int(workload.rate * seconds)), core)
+    with TemporaryFile() as payload, TemporaryFile() as out, TemporaryFile() as errors:
+        payload.write(workload.payload())
+        payload.seek(0)
+        with subprocess.Popen(command, stdin=payload, stdout=out, stderr=errors) as child:
+            while child.poll() is None:
+                sample()
+                sleep(PAUSE)
+        out.seek(0)
+        errors.seek(0)
+        if child.returncode:
+            raise RuntimeError(f"the open loop failed:\n{errors.read().decode()}")
+        found: dict[str, Any] = json.load(out)
+    return found
+
+
+def within(samples: Sequence[tuple[float, Sequence[float]]], begin: float, seconds: float) -> tuple[float, ...]:
+    """What was spent from ``begin`` on, for so long. ``samples``: times, and what had been spent by then."""
+
+    def spent(when: float) -> list[float]:
+        after = next(n for n, (time, _) in enumerate(samples) if time >= when)
+        (earlier, low), (later, high) = samples[after - 1 : after + 1]
+        share = (when - earlier) / (later - earlier)
+        return [a + share * (b - a) for a, b in zip(low, high, strict=True)]
+
+    return tuple(b - a for a, b in zip(spent(begin), spent(begin + seconds), strict=True))

@@ -75,6 +75,8 @@ class Scenario(msgspec.Struct, frozen=True):
     """Where its processors listen."""
     only: str = ""
     """``body`` or ``path``: the workloads for which it makes sense; empty: all."""
+    streams: bool = True
+    """Whether it is asked for streams: not where it looks at no answer, and streams only cost more to measure."""
     picking: bool = False
     """One of ``PICKED`` servers of a version is picked, which are one by several addresses."""
     policies: int = 1
@@ -82,7 +84,8 @@ class Scenario(msgspec.Struct, frozen=True):
 
     def does(self, workload: Workload) -> bool:
         """Whether it makes sense with this workload."""
-        return self.only in ("", "body" if workload.body else "path")
+        answers = self.streams or workload.answer != "streamed"
+        return answers and self.only in ("", "body" if workload.body else "path")
 
     def policy(self, upstream: str) -> str:
         """The policy file of its processors."""

@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.mesh.bench import RunningScenario, Turn
 from benchmarks.mesh.budget import LONG, SHORT, markdown, summarize
+from benchmarks.mesh.earlier import earlier
 from benchmarks.mesh.external import external
 from benchmarks.mesh.scenarios import BASELINE, POLICY
 from benchmarks.mesh.upstream import start_upstream
+from benchmarks.ours import ROOT
 
 
 def _turns(*rounds: tuple[float, float]) -> list[Turn]:
@@ -31,6 +34,7 @@ TURNS = {
     ("theirs", SHORT.name): _turns((50, 250), (10, 220), (10, 250)),  # 200, 30, -40: it adds nothing
 }
 PAIRS = [("ours", "theirs")]
+BRIEF = msgspec.structs.replace(SHORT, lead=0)
 
 
 def test_what_is_added_is_compared_within_a_round() -> None:
@@ -60,6 +64,12 @@ def test_a_peer_without_name_port_or_known_mode_is_refused(text: str) -> None:
         external(text)
 
 
+@pytest.mark.parametrize("text", ["", "before", "=.", "before=/nowhere", "before=docs"])
+def test_what_is_no_checkout_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        earlier(text)
+
+
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with ExitStack() as stack:
@@ -76,5 +86,14 @@ def test_an_external_processor_runs_beside_ours(mode: str, upstream: str, tmp_pa
     serve = f"{sys.executable} -m extproc serve -f '{policy}' --admin 127.0.0.1:0 --listen 127.0.0.1:{{port}}"
     with ExitStack() as stack:
         standing = RunningScenario(external(f"other{mode}={serve}"), stack, tmp_path / "other", upstream)
-        turn = standing.turn(0, SHORT, tmp_path, 0.1)
+        turn = standing.turn(0, BRIEF, tmp_path, 0.1)
+    assert (turn.errors, turn.server_cpu > 0) == (0, True)
+
+
+@pytest.mark.envoy
+@pytest.mark.skipif("EXTPROC_TEST_BENCHMARKS" not in os.environ, reason="it compiles: make test-benchmarks")
+def test_another_checkout_runs_beside_ours(upstream: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        standing = RunningScenario(earlier(f"before={ROOT}"), stack, tmp_path / "before", upstream)
+        turn = standing.turn(0, BRIEF, tmp_path, 0.1)
     assert (turn.errors, turn.server_cpu > 0) == (0, True)
