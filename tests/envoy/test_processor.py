@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from extproc.policyfile import loader
+from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
 from tests.grpc.served import Served
 from tests.waiting import until
@@ -40,7 +41,7 @@ class Traffic:
     """A few clients that never stop asking; every answer but 200 is a failure."""
 
     def __init__(self, gateway: Gateway, clients: int = 4) -> None:
-        self.answers = 0
+        self.answers, self.clients = 0, clients
         self.failures: list[str] = []
         self._gateway = gateway
         self._stop = threading.Event()
@@ -60,9 +61,14 @@ class Traffic:
             self.answers += 1
 
     def more(self, count: int) -> None:
-        """Returns after so many more answers."""
+        """Returns after so many more answers, or a failure."""
         goal = self.answers + count
         until(lambda: self.answers >= goal or self.failures, 30)
+
+    def answer(self, count: int) -> None:
+        """Returns after so many more answers, whatever they are."""
+        goal = self.answers + count
+        until(lambda: self.answers >= goal, 30)
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:
@@ -99,6 +105,12 @@ def open_gateway(policy: Path, gateway: Start) -> Start:
     return lambda *processors, **options: gateway(loader.load([policy]).snapshot, *processors, **options)
 
 
+def healthy(gateway: Gateway) -> int:
+    """How many processors get requests, to Envoy."""
+    (found,) = gateway.envoy.stats(f"cluster.{PROCESSOR}.membership_healthy").values()
+    return found
+
+
 def routed(gateway: Gateway) -> bool:
     """The processor decides again."""
     return "x-model-version" in gateway.ask("llama").headers
@@ -118,6 +130,25 @@ def test_killed_and_restarted_under_traffic_no_request_fails(serve: Callable[...
     assert traffic.failures == []
     served = 'inference_requests_total{api="openai",code="200",gpu_pool="none",model="llama",version="v1"}'
     until(lambda: second.metric(served))
+
+
+@pytest.mark.parametrize("body", ["buffered", "streamed"])
+def test_each_of_two_killed_in_turn_only_what_it_held_fails(
+    body: str, serve: Callable[..., Served], open_gateway: Start
+) -> None:
+    """Each as soon as the other is back: Envoy must know at once who has come and who has gone."""
+    team, kills = [serve(), serve()], 4
+    gateway = open_gateway(*(one.address for one in team), body=body, fail_open=False)
+    until(lambda: healthy(gateway) == 2)
+    with Traffic(gateway) as traffic:
+        for number in range(kills):
+            traffic.answer(100)
+            address = team[number % 2].address
+            team[number % 2].process.kill()
+            traffic.answer(100)
+            team[number % 2] = serve(listen=address)
+            until(lambda: healthy(gateway) == 2)
+    assert len(traffic.failures) <= kills * traffic.clients, "those that were under way"
 
 
 @pytest.mark.parametrize("fail_open", [True, False])

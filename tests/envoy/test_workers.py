@@ -17,7 +17,7 @@ from extproc.grpc_server import ENGINES
 from extproc.policyfile import loader
 from extproc.render.envoy.envoy_options import PROCESSOR
 from tests.envoy.conftest import Gateway, ModelServer
-from tests.envoy.test_processor import POLICY, Traffic, routed
+from tests.envoy.test_processor import POLICY, Traffic, healthy, routed
 from tests.grpc.certificate_files import Files
 from tests.grpc.served import Served, ServedWorkers
 from tests.waiting import until
@@ -55,18 +55,12 @@ def addresses(team: ServedWorkers) -> list[str]:
     return [address for worker in team.workers() for address in worker["listen"]]
 
 
-def serving(gateway: Gateway, count: int) -> bool:
-    """Envoy finds so many processors healthy."""
-    found = gateway.envoy.stats(f"cluster.{PROCESSOR}.membership_healthy")
-    return list(found.values()) == [count]
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("body", ["streamed", "buffered"])
 def test_every_engine_serves_an_envoy(engine: str, body: str, policy: Path, open_gateway: Start) -> None:
     with Served(policy, "--engine", engine, "--drain", "0") as server:
         gateway = open_gateway(server.ready().address, body=body, fail_open=False)
-        until(lambda: serving(gateway, 1))
+        until(lambda: healthy(gateway) == 1)
         with Traffic(gateway) as traffic:
             traffic.more(50)
         assert traffic.failures == []
@@ -79,7 +73,7 @@ def test_every_engine_serves_an_envoy(engine: str, body: str, policy: Path, open
 @pytest.mark.timeout(60 + 60 * ROUNDS)
 def test_a_rolling_restart_under_load_fails_no_request(team: ServedWorkers, open_gateway: Start) -> None:
     gateway = open_gateway(*addresses(team), fail_open=False)
-    until(lambda: serving(gateway, 2))
+    until(lambda: healthy(gateway) == 2)
     with Traffic(gateway) as traffic:
         traffic.more(50)
         for _ in range(ROUNDS):
@@ -87,7 +81,7 @@ def test_a_rolling_restart_under_load_fails_no_request(team: ServedWorkers, open
                 pid = team.pids()[number]
                 os.kill(pid, signal.SIGTERM)
                 until(lambda gone=pid: gone not in team.pids() and team.all_ready(), 30)  # type: ignore[misc]
-                until(lambda: serving(gateway, 2), 30)
+                until(lambda: healthy(gateway) == 2, 30)
                 traffic.more(50)
     assert traffic.failures == []
     assert team.metric("extproc_worker_restarts_total") == 2 * ROUNDS
@@ -95,7 +89,7 @@ def test_a_rolling_restart_under_load_fails_no_request(team: ServedWorkers, open
 
 def test_both_workers_get_work(team: ServedWorkers, open_gateway: Start) -> None:
     gateway = open_gateway(*addresses(team))
-    until(lambda: serving(gateway, 2))
+    until(lambda: healthy(gateway) == 2)
     with Traffic(gateway) as traffic:
         traffic.more(200)
     assert traffic.failures == []
@@ -167,6 +161,6 @@ def test_over_mtls(policy: Path, open_gateway: Start, tmp_path: Path) -> None:
     flags = ("--tls-cert", str(files.certificate), "--tls-key", str(files.key), "--tls-client-ca", str(files.client_ca))
     with Served(policy, *flags) as server:
         gateway = open_gateway(server.ready().address, alter=with_tls, fail_open=False)
-        until(lambda: serving(gateway, 1))
+        until(lambda: healthy(gateway) == 1)
         assert routed(gateway)
         assert gateway.ask("llama", x_user_id="ann").status == 200

@@ -96,7 +96,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         # Each open ext_proc stream counts as a request, the observer's for as long as the model's answer; each retried
         # stream counts as a retry for as long as it is open, and Envoy's default limit is 3.
         "circuit_breakers": {"thresholds": [_limits() | {"max_retries": MAX_REQUESTS}]},
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        # Who has come back, or gone, within a second of another change counts at once, not at the end of that second.
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "health_checks": [
             {
                 "timeout": "1s",
