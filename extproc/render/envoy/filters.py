@@ -21,8 +21,10 @@ from extproc.render.envoy.credentials import gives_keys
 from extproc.render.envoy.envoy_options import (
     NAMESPACE,
     OBSERVE_FILTER,
+    PROCESSOR,
     ROUTE_FILTER,
     EnvoyOptions,
+    avoid_previous_hosts,
     request_mode,
     seconds,
     skipped_where,
@@ -221,8 +223,9 @@ def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = F
 
 
 def _processor(options: EnvoyOptions, *metadata: tuple[str, str], retry: bool = False) -> Doc:
-    """The gRPC service of a filter, with this metadata. ``retry``: on another processor where one has died; the dead
-    one is ejected meanwhile (``clusters.processor_cluster``, and Istio's DestinationRule).
+    """The gRPC service of a filter, with this metadata. ``retry``: on another processor where one has died, and its
+    health check has not failed yet. From a cluster of ours it is ejected at once (``clusters.processor_cluster``); a
+    mesh's may lack the DestinationRule that says so.
 
     Envoy hashes this message anew for each request, also where the filter is skipped (envoyproxy/envoy,
     ext_proc/ext_proc.cc, ``config_with_hash_key_``), so it is short: ``reset`` stands for connections that fail and
@@ -230,11 +233,12 @@ def _processor(options: EnvoyOptions, *metadata: tuple[str, str], retry: bool = 
     """
     service: Doc = {"envoy_grpc": {"cluster_name": options.cluster}}
     if retry:
-        # Envoy's default back-off, a second and more, would exceed the message timeout.
         service["retry_policy"] = {
             "retry_on": "reset,unavailable",
             "num_retries": 3,
+            # Envoy's default back-off, a second and more, would exceed the message timeout.
             "retry_back_off": {"base_interval": "0.01s"},
+            **({} if options.cluster == PROCESSOR else avoid_previous_hosts()),
         }
     if metadata:
         service["initial_metadata"] = [{"key": key, "value": value} for key, value in metadata]

@@ -13,7 +13,7 @@ from extproc.policy.gpu import Gpu
 from extproc.policy.picking import Picking
 from extproc.policy.snapshot import GpuPool, HeaderMatch, Policy, Snapshot, Sticky, Version
 from extproc.policy.upstream import Credentials, Upstream
-from extproc.render.envoy.envoy_options import EnvoyOptions
+from extproc.render.envoy.envoy_options import PROCESSOR, EnvoyOptions
 from extproc.render.envoy.filters import (
     headers_read,
     if_sampled,
@@ -109,15 +109,18 @@ def test_with_a_key_of_ours_it_fails_closed() -> None:
     assert [fails_open(one) for one in (None, [keyed], [*PLAIN.policies])] == [False, False, True]
 
 
-def test_a_decision_is_asked_for_again_and_an_observation_is_not() -> None:
-    options = EnvoyOptions(cluster="c")
+@pytest.mark.parametrize(("cluster", "avoids"), [(PROCESSOR, False), ("outbound|50051||processors", True)])
+def test_a_decision_is_asked_for_again_and_an_observation_is_not(cluster: str, avoids: bool) -> None:
+    """Our own cluster ejects those that a mesh's may not."""
+    options = EnvoyOptions(cluster=cluster)
     asked, observed = (
         found["typed_config"]["grpc_service"]
         for found in (route_filter(PLAIN, options), observe_filter(PLAIN, options))
     )
-    assert asked["envoy_grpc"] == observed["envoy_grpc"] == {"cluster_name": "c"}
+    assert asked["envoy_grpc"] == observed["envoy_grpc"] == {"cluster_name": cluster}
     assert asked["retry_policy"]["num_retries"] == 3
     assert asked["retry_policy"]["retry_back_off"] == {"base_interval": "0.01s"}
+    assert ("retry_host_predicate" in asked["retry_policy"]) == avoids
     assert "retry_policy" not in observed
 
 
