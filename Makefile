@@ -135,7 +135,7 @@ bench: bench-core bench-mesh bench-steady  ## every benchmark: RESULTS=folder fo
 bench-core: $(VENV)/dev  ## what the core costs per request, bytes in, bytes out: two minutes
 	@$(BIN)/python -m benchmarks
 
-bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (ten minutes, else half an hour)
+bench-budget: $(VENV)/dev  ## what CPU a request adds in Envoy and processor, beside others: RESULTS=folder, QUICK=1 (15 minutes, else 45)
 	@$(BIN)/python -m benchmarks.mesh.budget $(if $(QUICK),--quick) $(if $(RESULTS),--out $(RESULTS))
 
 bench-mesh: bench-budget  ## that, and times and rates behind a real Envoy by connections and sizes: RESULTS=folder, an hour

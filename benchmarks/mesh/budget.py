@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Needs wrk (Debian: apt-get install wrk) and two cores; with Go also measures a trivial Go processor.
             """),
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds: ten minutes")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds: 15 minutes")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of every cell (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON on stdout, too")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write budget.json and budget.md there")
