@@ -13,11 +13,21 @@ from rich.table import Table
 
 from benchmarks.machine import processor
 from benchmarks.mesh.bench import Cell, Turn, added_ratio, ratio, summarize
-from benchmarks.mesh.scenarios import AIO, BUFFERED, GO_BUFFERED, GO_PEER, GO_REPLY, OURS, WRITTEN
+from benchmarks.mesh.scenarios import (
+    ACCOUNTED,
+    AIO,
+    BUFFERED,
+    GO_BUFFERED,
+    GO_PEER,
+    GO_REPLY,
+    OURS,
+    SAMPLED,
+    WRITTEN,
+)
 
 PAIRS = ((OURS, AIO), (OURS, GO_PEER), (BUFFERED, GO_BUFFERED), (WRITTEN, GO_PEER))
 """Whose server CPU is compared."""
-ADDED = ((OURS, GO_PEER), (OURS, GO_REPLY), (BUFFERED, GO_BUFFERED))
+ADDED = ((OURS, GO_PEER), (OURS, GO_REPLY), (BUFFERED, GO_BUFFERED), (SAMPLED, ACCOUNTED))
 """Whose latency is."""
 HEADINGS = ("server CPU µs", "range", "Envoy CPU µs", "added p50 µs", "added p99 µs", "req/s", "errors")
 

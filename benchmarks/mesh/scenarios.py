@@ -185,6 +185,8 @@ WRITTEN = "ours, streamed, not compiled"
 AIO = "ours on grpc.aio"
 GO_PEER = "Go, streamed"
 GO_REPLY = "Go, streamed, with our reply"
+ACCOUNTED = "ours, streamed + account"
+SAMPLED = "ours, streamed + observe + account"
 BUFFERED = "ours, buffered"
 GO_BUFFERED = "Go, buffered"
 BASELINE = "no filter"
@@ -210,9 +212,9 @@ def scenarios(go: Path | None) -> list[Scenario]:
         Scenario(WRITTEN, serve(written=True)),
         Scenario(BUFFERED, serve(), body="buffered", only="body"),
         Scenario("ours, native", serve(), body="native", only="body"),
-        Scenario("ours, streamed + account", serve(), account=True),
+        Scenario(ACCOUNTED, serve(), account=True),
         Scenario("ours, streamed + observe", serve(), observe=True),
-        Scenario("ours, streamed + observe + account", serve(), observe=True, account=True),
+        Scenario(SAMPLED, serve(), observe=True, account=True),
         Scenario("ours, two processors", serve(), processors=2),
         Scenario(AIO, serve("--engine", "aio")),
     ]
