@@ -21,7 +21,7 @@ COMPILED = (
     *(f"http2.{name}" for name in ("huffman", "memory_budget", "request_headers", "stream")),
     *("http2.stream_states", "http2.windows"),
     *("grpc_server.call", "grpc_server.client_socket", "grpc_server.metadata"),
-    *("envoy.access_log", "envoy.canonical", "envoy.canonical_log", "envoy.codec", "envoy.endpoint_picker"),
+    *("envoy.canonical", "envoy.canonical_log", "envoy.codec", "envoy.endpoint_picker"),
     *("bodies.ambiguous_keys", "bodies.json_reader", "bodies.json_scan", "bodies.request", "bodies.string_span"),
     *("apis.__init__", "apis.path_pattern"),
     *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
