@@ -32,7 +32,7 @@ WORKLOADS = (
     Workload("16 KB", 16 << 10, 16, tokens=200),
     Workload("0.5 KB, whole 2,000", 512, 16, tokens=2000),
     Workload("streamed 200", 512, rate=32, answer="streamed", tokens=200, seconds=STREAMING, lead=3),
-    Workload("streamed 2,000", 512, rate=8, answer="streamed", tokens=2000, gap=0.002, seconds=STREAMING, lead=6),
+    Workload("streamed 2,000", 512, rate=8, answer="streamed", tokens=2000, gap=0.002, seconds=STREAMING, lead=9),
 )
 SHORT, LONG = WORKLOADS[-2:]
 """What a token of a stream costs is their difference."""
