@@ -206,10 +206,13 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _config(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The configuration of a filter or an access log, or of that which it wraps into a matcher."""
+    """The configuration of a filter or an access log, or of that which it wraps into a matcher: of the filter that a
+    composite one executes where nothing matches.
+    """
     config = _unwrapped(_object(item.get("typed_config")))
     while _type(config) == _WITH_MATCHER:
-        config = _unwrapped(_object(at(config, "extension_config", "typed_config")))
+        executed = at(config, "xds_matcher", "on_no_match", "action", "typed_config", "typed_config", "typed_config")
+        config = _unwrapped(_object(executed or at(config, "extension_config", "typed_config")))
     return config
 
 

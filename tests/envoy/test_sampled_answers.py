@@ -247,7 +247,8 @@ def _unaccounted(document: dict[str, Any]) -> None:
             manager["access_log"] = [log for log in manager["access_log"] if "grpc" not in log["name"].lower()]
             filters = manager["http_filters"]
             (at,) = (n for n, one in enumerate(filters) if one["name"] == "aimesh.observe")
-            filters[at] = filters[at]["typed_config"]["extension_config"]
+            observed = filters[at]["typed_config"]["xds_matcher"]["on_no_match"]["action"]["typed_config"]
+            filters[at] = observed["typed_config"]
             del filters[at]["typed_config"]["grpc_service"]["initial_metadata"]
 
 

@@ -163,7 +163,11 @@ def load_report_filter() -> Doc:
 
 
 def if_sampled(inner: Doc) -> Doc:
-    """The filter ``inner``, skipped for requests that were decided not to be observed."""
+    """The filter ``inner``, skipped for requests that were decided not to be observed.
+
+    Envoy makes an instance of a filter for each request, skipped or not. So what is skipped is a composite filter, and
+    only who is observed gets an instance of ``inner``.
+    """
     decided = typed(
         "aimesh.sampling",
         "extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
@@ -175,7 +179,11 @@ def if_sampled(inner: Doc) -> Doc:
         "extensions.matching.input_matchers.metadata.v3.Metadata",
         value={"string_match": {"exact": LEFT_OUT}},
     )
-    return skipped_where({"single_predicate": {"input": decided, "custom_match": left_out}}, inner)
+    composite = typed(inner["name"], "extensions.filters.http.composite.v3.Composite")
+    found = skipped_where({"single_predicate": {"input": decided, "custom_match": left_out}}, composite)
+    execute = typed("execute", "extensions.filters.http.composite.v3.ExecuteFilterAction", typed_config=inner)
+    found["typed_config"]["xds_matcher"]["on_no_match"] = {"action": execute}
+    return found
 
 
 def observe_filter(snapshot: Snapshot, options: EnvoyOptions, *, alone: bool = False, accounted: bool = False) -> Doc:

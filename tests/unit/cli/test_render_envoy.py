@@ -85,9 +85,8 @@ def test_every_flag(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     filters = {f["name"]: f["typed_config"] for f in manager(found)["http_filters"]}
     assert filters["aimesh.route"]["failure_mode_allow"] is False
     assert filters["aimesh.route"]["processing_mode"]["request_body_mode"] == "STREAMED"
-    allowed = filters["aimesh.observe"]["extension_config"]["typed_config"]["forward_rules"]["allowed_headers"][
-        "patterns"
-    ]
+    executed = filters["aimesh.observe"]["xds_matcher"]["on_no_match"]["action"]["typed_config"]["typed_config"]
+    allowed = executed["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]
     assert {"exact": "traceparent"} in allowed
 
 

@@ -6,6 +6,7 @@ No istiod runs here: the shapes are those of its sources.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -114,15 +115,24 @@ def matched(inner: dict[str, Any]) -> dict[str, Any]:
     return http_filter(inner["name"], kind, extension_config=inner, xds_matcher={"matcher_list": {}})
 
 
-def test_a_filter_in_a_matcher_is_judged_as_without() -> None:
-    observer = matched(ext_proc("models.observe", observability_mode=True))
+def executed(inner: dict[str, Any]) -> dict[str, Any]:
+    """A filter that a composite one executes where nothing matches."""
+    found = matched(http_filter(inner["name"], "extensions.filters.http.composite.v3.Composite"))
+    action = http_filter("execute", "extensions.filters.http.composite.v3.ExecuteFilterAction", typed_config=inner)
+    found["typed_config"]["xds_matcher"]["on_no_match"] = {"action": action}
+    return found
+
+
+@pytest.mark.parametrize("within", [matched, executed])
+def test_a_filter_in_a_matcher_is_judged_as_without(within: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    observer = within(ext_proc("models.observe", observability_mode=True))
     well = istio(*named(JWT), ext_proc("models.route"), observer, *named(GRPC_STATS))
     assert codes(well) == []
     assert summary(Evidence(well)).startswith("models.route, models.observe on ")
     assert codes(istio(observer, ext_proc("models.route"))) == ["AIM703"]
-    assert codes(istio(matched(ext_proc("r")), *named(JWT))) == ["AIM702"]
+    assert codes(istio(within(ext_proc("r")), *named(JWT))) == ["AIM702"]
     assert codes(istio(matched(matched(ext_proc("r", "outbound|1||x"))))) == ["AIM704"]
-    assert codes(istio(matched(ext_proc("r")) | {"disabled": True})) == ["AIM714"]
+    assert codes(istio(within(ext_proc("r")) | {"disabled": True})) == ["AIM714"]
 
 
 def test_a_filter_that_sees_answers_only_stands_where_it_likes() -> None:

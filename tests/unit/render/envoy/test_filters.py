@@ -220,8 +220,11 @@ def test_the_native_filter_reads_json_only() -> None:
 def test_who_is_left_out_opens_no_stream() -> None:
     inner = observe_filter(PLAIN, OPTIONS)
     found = if_sampled(inner)
-    assert (found["name"], found["typed_config"]["extension_config"]) == ("aimesh.observe", inner)
-    (rule,) = found["typed_config"]["xds_matcher"]["matcher_list"]["matchers"]
+    matcher = found["typed_config"]["xds_matcher"]
+    assert found["name"] == "aimesh.observe"
+    assert found["typed_config"]["extension_config"]["typed_config"]["@type"].endswith(".Composite")
+    assert matcher["on_no_match"]["action"]["typed_config"]["typed_config"] == inner
+    (rule,) = matcher["matcher_list"]["matchers"]
     predicate = rule["predicate"]["single_predicate"]
     assert predicate["input"]["typed_config"]["path"] == [{"key": "observe"}]
     assert predicate["custom_match"]["typed_config"]["value"] == {"string_match": {"exact": "0"}}
