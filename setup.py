@@ -12,6 +12,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from setuptools import Extension, setup
 
@@ -87,7 +88,8 @@ DIRECTIVES = {
 
 SHARED = "extproc._cython_shared"
 """The module with Cython's own functions, which each of the others would have a copy of otherwise."""
-HEADER = Path("build/python.h")
+SCRATCH = TemporaryDirectory(prefix="aimesh-setup-")
+HEADER = Path(SCRATCH.name, "python.h")
 """Python's headers as the compiler keeps them once it has read them, in a file beside: they are read once for all."""
 CPUS = len(os.sched_getaffinity(0))
 
@@ -101,7 +103,6 @@ def hindrance(flags: list[str]) -> str:
     from distutils.errors import DistutilsExecError, DistutilsPlatformError
     from distutils.sysconfig import customize_compiler
 
-    HEADER.parent.mkdir(exist_ok=True)
     HEADER.write_text("#define PY_SSIZE_T_CLEAN\n#include <Python.h>\n")
     compiler = new_compiler()
     customize_compiler(compiler)
@@ -130,7 +131,7 @@ def extensions() -> list[Extension]:
         Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=flags)
         for name in COMPILED
     ]
-    gc.disable()  # a third of Cython's time: its trees live until the module is written. It takes 100 MB more
+    gc.disable()  # a third of Cython's time: its trees live until a module is written. 100 MB more for each process
     made: list[Extension] = cythonize(
         [*found, Extension(SHARED, [], extra_compile_args=flags)],
         build_dir="build/cython",
@@ -139,6 +140,7 @@ def extensions() -> list[Extension]:
         shared_utility_qualified_name=SHARED,
         quiet=True,
     )
+    gc.enable()
     return made
 
 

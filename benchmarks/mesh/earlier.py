@@ -43,7 +43,7 @@ def earlier(text: str) -> Scenario:
 
 
 def _set(root: Path, policy: str, document: Doc) -> None:
-    """Puts its filters and access log, and how it speaks to its processor, into a document of ours."""
+    """Puts its filters and access log, and its cluster of processors, into a document of ours."""
     with TemporaryDirectory(prefix="earlier-") as directory:
         file = Path(directory, "policy.yaml")
         file.write_text(policy)
@@ -54,8 +54,10 @@ def _set(root: Path, policy: str, document: Doc) -> None:
         mine.pop(field, None)
         if field in theirs:
             mine[field] = theirs[field]
-    options = "typed_extension_protocol_options"
-    _cluster(document)[options] = _cluster(rendered)[options]
+    mine_, theirs_ = _cluster(document), _cluster(rendered)
+    where = {key: mine_[key] for key in ("type", "load_assignment")}
+    mine_.clear()
+    mine_.update(theirs_ | where)
 
 
 def _manager(document: Doc) -> Doc:

@@ -134,9 +134,8 @@ def _open(workload: Workload, port: int, seconds: float, core: int, cpu: Cpu) ->
         spent, requests = tuple(b - a for a, b in zip(before, cpu(), strict=True)), found["targets"][0]["requests"]
     else:
         samples: list[tuple[float, Sequence[float]]] = []
-        found = _drive(
-            workload, port, workload.lead + seconds + PAUSE, core, lambda: samples.append((perf_counter(), cpu()))
-        )
+        whole = workload.lead + seconds + 2 / workload.rate  # until after the turn
+        found = _drive(workload, port, whole, core, lambda: samples.append((perf_counter(), cpu())))
         spent = within(samples, found["targets"][0]["begin"] + workload.lead, seconds)
         requests = workload.rate * seconds
     (one,) = found["targets"]
@@ -163,10 +162,14 @@ def _drive(workload: Workload, port: int, seconds: float, core: int, sample: Cal
 
 
 def within(samples: Sequence[tuple[float, Sequence[float]]], begin: float, seconds: float) -> tuple[float, ...]:
-    """What was spent from ``begin`` on, for so long. ``samples``: times, and what had been spent by then."""
+    """What was spent from ``begin`` on, for so long. ``samples``: times, and what had been spent by then. Raises
+    RuntimeError where they do not reach so far.
+    """
+    if not samples or not samples[0][0] <= begin <= begin + seconds <= samples[-1][0]:
+        raise RuntimeError("the load ended before its turn did")
 
     def spent(when: float) -> list[float]:
-        after = next(n for n, (time, _) in enumerate(samples) if time >= when)
+        after = max(1, next(n for n, (time, _) in enumerate(samples) if time >= when))
         (earlier, low), (later, high) = samples[after - 1 : after + 1]
         share = (when - earlier) / (later - earlier)
         return [a + share * (b - a) for a, b in zip(low, high, strict=True)]

@@ -11,5 +11,5 @@ cpdef object parse(bytes data)
                size=Py_ssize_t, name=Py_ssize_t, value=Py_ssize_t, following=Py_ssize_t)
 cdef object _read_headers(bytes data, Py_ssize_t at, Py_ssize_t stop)
 
-@cython.locals(size=Py_ssize_t, shift=int)
+@cython.locals(size=Py_ssize_t, part=Py_ssize_t, shift=int)
 cpdef (Py_ssize_t, Py_ssize_t) read_varint(bytes data, Py_ssize_t at) except *

@@ -57,7 +57,7 @@ def parse(data: bytes) -> Message | None:
         if end < len(data) and data[end] == _METADATA:
             at, size = read_varint(data, end + 1)
             end = at + size
-            if end > len(data):
+            if not at <= end <= len(data):
                 return None
             metadata = raw[at:end]
         return tag, content, last, metadata, raw[end : len(data)]
@@ -100,5 +100,8 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         if data[at] <= 0x7F:
             return at + 1, size
         at += 1
-        size |= (data[at] & 0x7F) << shift
+        part = data[at] & 0x7F
+        size |= part << shift
+    if data[at] <= 0x7F:
+        return at + 1, size
     raise IndexError

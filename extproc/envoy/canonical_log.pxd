@@ -16,8 +16,8 @@ cdef bytes _OWN
 @cython.locals(found=list, at=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, first=Py_ssize_t, key=Py_ssize_t)
 cpdef list parse(bytes data, Py_ssize_t most)
 
-@cython.locals(common=tuple, headers=bytes, code=Py_ssize_t, sent=bint, part=Py_ssize_t, key=Py_ssize_t,
-               start=Py_ssize_t, client=bytes)
+@cython.locals(common=tuple, headers=bytes, code=Py_ssize_t, sent=bint, part=Py_ssize_t, number=Py_ssize_t,
+               key=Py_ssize_t, start=Py_ssize_t, client=bytes)
 cdef object _entry(bytes data, Py_ssize_t at, Py_ssize_t end)
 
 @cython.locals(seconds=double, answered=bint, field=Py_ssize_t, number=Py_ssize_t, key=Py_ssize_t, start=Py_ssize_t,
@@ -28,10 +28,10 @@ cdef tuple _common(bytes data, Py_ssize_t at, Py_ssize_t end)
                start=Py_ssize_t, tag=Py_ssize_t)
 cdef tuple _request(bytes data, Py_ssize_t at, Py_ssize_t end)
 
-@cython.locals(code=Py_ssize_t, field=Py_ssize_t, key=Py_ssize_t, start=Py_ssize_t)
+@cython.locals(code=Py_ssize_t, field=Py_ssize_t, number=Py_ssize_t, key=Py_ssize_t, start=Py_ssize_t)
 cdef tuple _response(bytes data, Py_ssize_t at, Py_ssize_t end)
 
-@cython.locals(own=dict, texts=dict, key=Py_ssize_t, start=Py_ssize_t, middle=Py_ssize_t)
+@cython.locals(own=dict, key=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, middle=Py_ssize_t)
 cdef tuple _metadata(bytes data, Py_ssize_t at, Py_ssize_t end)
 
 @cython.locals(found=dict, key=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, place=Py_ssize_t, middle=Py_ssize_t,

@@ -79,9 +79,10 @@ def _entry(data: bytes, at: int, end: int) -> LoggedRequest:
     request_id, headers, code, refusal, part = "", b"", 0, "", 0
     while at < end:
         key, start, at = _next(data, at, end)
-        if key >> 3 <= part:
+        number = key >> 3
+        if number < part or (number == part and number in (_COMMON, _REQUEST, _RESPONSE)):
             raise ValueError
-        part = key >> 3
+        part = number
         if key & 7 != _BYTES:
             continue
         if part == _COMMON:
@@ -117,7 +118,8 @@ def _common(data: bytes, at: int, end: int) -> _Common:
         tag = at
         key, start, at = _next(data, at, end)
         number = key >> 3
-        if number < field or (number == field and number not in (_FILTER_STATE, _TAGS)):
+        once = (_TLS, _FIRST_BYTE, _SERVER, _CLUSTER, _FLAGS, _METADATA, _DURATION)
+        if number < field or (number == field and number in once):
             raise ValueError
         field = number
         if key & 7 != _BYTES:
@@ -149,7 +151,7 @@ def _request(data: bytes, at: int, end: int) -> tuple[str, bytes]:
         tag = at
         key, start, at = _next(data, at, end)
         number = key >> 3
-        if number < field or (number == field and number != _HEADERS):
+        if number < field or number == field == _REQUEST_ID:
             raise ValueError
         field = number
         if key & 7 != _BYTES:
@@ -166,9 +168,10 @@ def _response(data: bytes, at: int, end: int) -> tuple[int, str]:
     code, refusal, field = 0, "", 0
     while at < end:
         key, start, at = _next(data, at, end)
-        if key >> 3 <= field:
+        number = key >> 3
+        if number < field or (number == field and number in (_CODE, _DETAILS)):
             raise ValueError
-        field = key >> 3
+        field = number
         if key & 7 != _BYTES:
             continue
         if field == _CODE:
@@ -187,12 +190,14 @@ def _metadata(data: bytes, at: int, end: int) -> tuple[dict[str, str], str]:
         if key == _KEY:
             middle = _entry_key(data, start, at)
             name = data[start + 2 : middle].decode()
-            if name in (NAMESPACE, PICKED_NAMESPACE):
-                texts = _texts(data, middle, at)
-                if name == NAMESPACE:
-                    own = texts
-                else:
-                    picked = texts.get(DESTINATION_ENDPOINT, "")
+            if name == NAMESPACE:
+                own = _texts(data, middle, at)
+            elif name == PICKED_NAMESPACE:
+                picked = _texts(data, middle, at).get(DESTINATION_ENDPOINT, "")
+            elif middle < at:
+                key, start, stop = _next(data, middle, at)
+                if key != _VALUE or stop != at:  # another key, which would be the one that counts
+                    raise ValueError
         elif key >> 3 == 1:
             raise ValueError
     return own, picked
@@ -281,6 +286,6 @@ def _next(data: bytes, at: int, end: int) -> tuple[int, int, int]:
         stop += 8
     else:
         raise ValueError
-    if stop > end or key < 1 << 3:
+    if not start <= stop <= end or key < 1 << 3:
         raise ValueError
     return key, start, stop

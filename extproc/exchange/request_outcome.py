@@ -31,6 +31,8 @@ MAX_SECONDS = 7 * 24 * 3600
 
 MAX_PLACES = 10_000
 """Decisions and clusters for which it is remembered where their requests went."""
+MAX_PLACE = 1_000
+"""Characters of one of them."""
 
 _DECIDED = ("policy", "version", "gpu_pool", "api", "model", "cohort")
 """Keys of the metadata that tell where a request was to go."""
@@ -112,7 +114,7 @@ class Accounts:
         place = self._places.get(key)
         if place is None:
             place = _place(self._snapshot, cluster.partition("#")[0], metadata, self.targets)
-            if len(metadata.get("model", "")) <= MAX_MODEL:
+            if sum(map(len, key)) <= MAX_PLACE:
                 if len(self._places) >= MAX_PLACES:
                     self._places.clear()
                 self._places[key] = place

@@ -31,7 +31,7 @@ _ONLY_UNREACHABLE = {
     "enforcing_success_rate": 0,
     "enforcing_local_origin_success_rate": 0,
 }
-"""Outlier detection: who can't be reached, or breaks a connection or a stream, is ejected, and nobody else."""
+"""Outlier detection: who can't be reached, or breaks a connection or a stream, is ejected; no other error counts."""
 _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
@@ -110,14 +110,17 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
                 "grpc_health_check": {},
             }
         ],
-        # A processor whose connections or streams break is ejected at once, so that retries reach another one; the
-        # first health check that it passes takes it back.
+        # A processor whose connections or streams break, or that is UNAVAILABLE, is ejected at once, so that retries
+        # reach another one; the first health check that it passes takes it back. The last one never is: one address
+        # may stand for many processors, and one broken connection is no reason to ask none.
         "outlier_detection": {
             **_ONLY_UNREACHABLE,
+            "consecutive_gateway_failure": 1,
+            "enforcing_consecutive_gateway_failure": 100,
             "interval": "1s",
             "base_ejection_time": "2s",
             "max_ejection_time": "10s",
-            "max_ejection_percent": 100,
+            "max_ejection_percent": 99,
         },
     }
 

@@ -120,6 +120,7 @@ def test_nor_from_bytes_that_are_broken(data: bytes, draw: st.DataObject) -> Non
 
 @given(st.binary(max_size=60))
 @example(b"\x12\x04\x0a\x02\x0a\x00")
+@example(b"\x0a\xfa\xff\xff\xff\x0f")
 def test_any_bytes_are_read_or_left(data: bytes) -> None:
     parse(data, MOST)
 
@@ -143,12 +144,12 @@ def test_what_envoy_writes_is_read_here() -> None:
     entry = found.http_logs.log_entry[0]
     entry.common_properties.metadata.filter_metadata["aimesh"].fields["policy"].string_value = "llama"
     entry.common_properties.metadata.filter_metadata["other"].fields["x"].number_value = 1
-    entry.common_properties.duration.nanos = 5_000_000
+    entry.common_properties.duration.nanos = 999_999_999
     entry.common_properties.response_flags.upstream_overflow = True
     entry.request.request_headers["a"] = entry.request.request_headers["b"] = "c"
     entry.response.response_code.value = 503
     read = _only(found.SerializeToString())
-    assert (read.code, read.seconds, read.cluster, read.caller) == (503, 0.005, "llama/v1", "a")
+    assert (read.code, read.seconds, read.cluster, read.caller) == (503, 0.999999999, "llama/v1", "a")
     assert read.metadata == {"policy": "llama"}
 
 
@@ -174,3 +175,27 @@ def test_a_wrong_type_is_as_if_it_were_not_there() -> None:
     read = _only(message)
     assert [read] == outcome(message)
     assert read.cluster == ""
+
+
+def _message(entry: bytes) -> bytes:
+    return b"\x12" + bytes((len(entry) + 2,)) + b"\x0a" + bytes((len(entry),)) + entry
+
+
+def test_a_key_twice_is_left() -> None:
+    """The last one counts, whatever the first was."""
+    value = pb.Metadata()
+    value.filter_metadata["x"].fields["policy"].string_value = "llama"
+    struct = value.filter_metadata["x"].SerializeToString()
+    keys = b"\x0a\x05other\x0a\x06aimesh\x12" + bytes((len(struct),)) + struct
+    metadata = b"\x0a" + bytes((len(keys),)) + keys
+    common = b"\x8a\x01" + bytes((len(metadata),)) + metadata
+    message = _message(b"\x0a" + bytes((len(common),)) + common)
+    assert parse(message, MOST) is None
+    (found,) = access_log.decode(message)
+    assert found.metadata == {"policy": "llama"}
+
+
+def test_what_is_not_read_may_come_more_than_once() -> None:
+    response = b"\x0a\x03\x08\xc8\x01" + b"\x22\x04\x0a\x00\x12\x00" * 2  # response_headers
+    message = _message(b"\x22" + bytes((len(response),)) + response)
+    assert parse(message, MOST) == outcome(message) != []

@@ -196,7 +196,7 @@ def test_what_was_left_out_of_the_sample_is_told(told: dict[str, str], observed:
 
 
 def test_the_models_name_is_bounded() -> None:
-    (went,) = of(metadata=ROUTED | {"model": "llama-" + "x" * 1000})
+    (went,) = of(metadata=ROUTED | {"model": "llama-" + "x" * 1001})
     assert isinstance(went, RequestAccount)
     assert len(went.asked) == 256
 
@@ -365,9 +365,13 @@ def test_what_is_remembered_changes_no_account(requests: list[tuple[str, dict[st
 def test_so_much_is_remembered_and_no_long_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_outcome, "MAX_PLACES", 2)
     accounts = Accounts(SNAPSHOT, TARGETS)
-    for model, remembered in (("a", 1), ("b", 2), ("a", 2), ("c" * 1000, 2), ("d", 1)):
+    for model, remembered in (("a", 1), ("b", 2), ("a", 2), ("c" * 1001, 2), ("d", 1)):
         accounts.of(LoggedRequest(200, 2.0, metadata={"model": model}))
         assert len(accounts._places) == remembered, model
+    for long in ({"policy": "x" * 1001}, {"version": "x" * 1001}, {"gpu_pool": "x" * 1001}, {"api": "x" * 1001}):
+        accounts.of(LoggedRequest(200, 2.0, metadata=long))
+    accounts.of(LoggedRequest(200, 2.0, "x" * 1001))
+    assert len(accounts._places) == 1
 
 
 def test_a_session_has_no_account() -> None:

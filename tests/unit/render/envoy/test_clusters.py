@@ -149,7 +149,7 @@ def test_processors_over_the_network() -> None:
     assert found["health_checks"][0]["grpc_health_check"] == {}
     assert found["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
     ejection = found["outlier_detection"]
-    assert (ejection["consecutive_local_origin_failure"], ejection["max_ejection_percent"]) == (1, 100)
+    assert (ejection["consecutive_local_origin_failure"], ejection["max_ejection_percent"]) == (1, 99)
     assert (ejection["enforcing_consecutive_5xx"], ejection["base_ejection_time"]) == (0, "2s")
 
 
