@@ -24,17 +24,8 @@ _HTTP_LOGS = 2
 """Field of StreamAccessLogsMessage; 1 is the ``identifier``."""
 _COMMON, _REQUEST, _RESPONSE = 1, 3, 4
 """Fields of HTTPAccessLogEntry."""
-_TLS, _FIRST_BYTE, _SERVER, _CLUSTER, _FLAGS, _METADATA, _FILTER_STATE, _TAGS, _DURATION = (
-    4,
-    9,
-    13,
-    15,
-    16,
-    17,
-    21,
-    22,
-    23,
-)
+_TLS, _FIRST_BYTE, _SERVER, _CLUSTER, _FLAGS = 4, 9, 13, 15, 16
+_METADATA, _FILTER_STATE, _TAGS, _DURATION = 17, 21, 22, 23
 """Fields of AccessLogCommon."""
 _REQUEST_ID, _HEADERS = 9, 13
 """Fields of HTTPRequestProperties."""
@@ -118,8 +109,10 @@ def _common(data: bytes, at: int, end: int) -> _Common:
         tag = at
         key, start, at = _next(data, at, end)
         number = key >> 3
-        once = (_TLS, _FIRST_BYTE, _SERVER, _CLUSTER, _FLAGS, _METADATA, _DURATION)
-        if number < field or (number == field and number in once):
+        if number < field or (
+            # Written out: compiled, these are comparisons, and a tuple with a name would be made for each field.
+            number == field and number in (_TLS, _FIRST_BYTE, _SERVER, _CLUSTER, _FLAGS, _METADATA, _DURATION)
+        ):
             raise ValueError
         field = number
         if key & 7 != _BYTES:

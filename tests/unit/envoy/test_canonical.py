@@ -14,6 +14,7 @@ from extproc.envoy.canonical import REQUEST_BODY, REQUEST_HEADERS
 from extproc.envoy.codec import Malformed
 from extproc.envoy.events import Event, RequestHeaders
 from extproc.headers import Headers
+from tests.unit.envoy.broken_bytes import broken
 
 names = st.text("abc-:x", min_size=1, max_size=4) | st.sampled_from(["x" * 127, "x" * 128, "é", "a" * 10, "z" * 26])
 values = st.binary(max_size=3) | st.sampled_from([b"v" * n for n in (10, 26, 109, 120, 127, 128, 300, 20_000)])
@@ -62,11 +63,8 @@ def test_no_other_event_than_the_generated_code_reads(data: bytes, more: bytes, 
 
 @given(messages(), st.data())
 def test_nor_from_bytes_that_are_broken(data: bytes, draw: st.DataObject) -> None:
-    broken = bytearray(data)
-    for _ in range(draw.draw(st.integers(1, 3))):
-        at = draw.draw(st.integers(0, len(broken)))
-        broken[at : at + draw.draw(st.integers(0, 2))] = draw.draw(st.binary(max_size=2))
-    wanted, found = (outcome(decode, bytes(broken)) for decode in (codec._decode_any, codec.decode))
+    damaged = broken(draw, data)
+    wanted, found = (outcome(decode, damaged) for decode in (codec._decode_any, codec.decode))
     body = isinstance(found, tuple) and found[0].kind.endswith("body")
     assert found == wanted or (body and wanted is Malformed)  # metadata that comes with a body is not looked at
 

@@ -16,6 +16,7 @@ from extproc.envoy.codec import Malformed
 from extproc.envoy.events import PEER_NAME, TUNNEL_PEER
 from extproc.envoy.logged_request import LoggedRequest
 from extproc.headers import LINKERD_CLIENT
+from tests.unit.envoy.broken_bytes import broken
 
 MOST = access_log.MAX_ENTRIES
 FLAGS = [field.name for field in pb.ResponseFlags.DESCRIPTOR.fields]
@@ -110,11 +111,8 @@ def test_no_other_entries_than_the_generated_code_reads(data: bytes, more: bytes
 
 @given(messages(), st.data())
 def test_nor_from_bytes_that_are_broken(data: bytes, draw: st.DataObject) -> None:
-    broken = bytearray(data)
-    for _ in range(draw.draw(st.integers(1, 3))):
-        at = draw.draw(st.integers(0, len(broken)))
-        broken[at : at + draw.draw(st.integers(0, 2))] = draw.draw(st.binary(max_size=2))
-    found, wanted = parse(bytes(broken), MOST), outcome(bytes(broken))
+    damaged = broken(draw, data)
+    found, wanted = parse(damaged, MOST), outcome(damaged)
     assert found in (None, wanted) or wanted is Malformed  # what is not read is not looked at
 
 
@@ -163,15 +161,14 @@ def test_more_entries_than_there_may_be_are_left(most: int) -> None:
 
 def test_fields_twice_are_left() -> None:
     entry = _entry(upstream_cluster="a").http_logs.log_entry[0]
-    twice = entry.SerializeToString() * 2
-    message = b"\x12" + bytes((len(twice) + 2,)) + b"\x0a" + bytes((len(twice),)) + twice
+    message = _message(entry.SerializeToString() * 2)
     assert parse(message, MOST) is None
     assert access_log.decode(message) == outcome(message)
 
 
 def test_a_wrong_type_is_as_if_it_were_not_there() -> None:
     number = bytes((15 << 3, 7))  # upstream_cluster as a number
-    message = b"\x12\x06\x0a\x04\x0a\x02" + number
+    message = _message(b"\x0a\x02" + number)
     read = _only(message)
     assert [read] == outcome(message)
     assert read.cluster == ""
