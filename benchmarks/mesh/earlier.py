@@ -49,15 +49,15 @@ def _set(root: Path, policy: str, document: Doc) -> None:
         file.write_text(policy)
         command = [*ours.command(root=root), "render", "envoy", "-f", str(file), "--access-log", "", "--fail-closed"]
         rendered = yaml.safe_load(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    mine, theirs = _manager(document), _manager(rendered)
+    manager, before = _manager(document), _manager(rendered)
     for field in ("http_filters", "access_log"):
-        mine.pop(field, None)
-        if field in theirs:
-            mine[field] = theirs[field]
-    mine_, theirs_ = _cluster(document), _cluster(rendered)
-    where = {key: mine_[key] for key in ("type", "load_assignment")}
-    mine_.clear()
-    mine_.update(theirs_ | where)
+        manager.pop(field, None)
+        if field in before:
+            manager[field] = before[field]
+    processors = _cluster(document)
+    where = {key: processors[key] for key in ("type", "load_assignment")}
+    processors.clear()
+    processors.update(_cluster(rendered) | where)
 
 
 def _manager(document: Doc) -> Doc:

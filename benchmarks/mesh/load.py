@@ -111,7 +111,7 @@ def run(workload: Workload, lua: Path, port: int, seconds: float, core: int, cpu
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{workload.connections}", f"-d{seconds:g}s", "-s", str(lua)]
     before = cpu()
     out = subprocess.run([*command, f"http://127.0.0.1:{port}"], capture_output=True, text=True, check=False)
-    spent = tuple(b - a for a, b in zip(before, cpu(), strict=True))
+    spent = _difference(before, cpu())
     found = re.search(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+)$", out.stdout, re.MULTILINE)
     if found is None:
         raise RuntimeError(f"wrk failed:\n{out.stdout}{out.stderr}")
@@ -131,7 +131,7 @@ def _open(workload: Workload, port: int, seconds: float, core: int, cpu: Cpu) ->
     if not workload.lead:
         before = cpu()
         found = _drive(workload, port, seconds, core, lambda: None)
-        spent, requests = tuple(b - a for a, b in zip(before, cpu(), strict=True)), found["targets"][0]["requests"]
+        spent, requests = _difference(before, cpu()), found["targets"][0]["requests"]
     else:
         samples: list[tuple[float, Sequence[float]]] = []
         whole = workload.lead + seconds + 2 / workload.rate  # until after the turn
@@ -174,4 +174,8 @@ def within(samples: Sequence[tuple[float, Sequence[float]]], begin: float, secon
         share = (when - earlier) / (later - earlier)
         return [a + share * (b - a) for a, b in zip(low, high, strict=True)]
 
-    return tuple(b - a for a, b in zip(spent(begin), spent(begin + seconds), strict=True))
+    return _difference(spent(begin), spent(begin + seconds))
+
+
+def _difference(before: Sequence[float], after: Sequence[float]) -> tuple[float, ...]:
+    return tuple(b - a for a, b in zip(before, after, strict=True))

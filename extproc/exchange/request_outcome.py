@@ -83,7 +83,7 @@ class Accounts:
         labels, policy = place.labels, place.policy
         request_id = logged.request_id[:MAX_REQUEST_ID]
         reason = failure(logged, observed=policy is None or policy.sampling != 0) if logged.flags else ""
-        if reason and reason in _AFTER_ANSWER and request_id in observed_failures:
+        if reason in _AFTER_ANSWER and request_id in observed_failures:
             reason = ""
         picked = logged.picked and policy is not None and policy.picking is not None
         timed = logged.cluster and code != "101" and 0 <= logged.seconds <= MAX_SECONDS

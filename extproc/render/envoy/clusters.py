@@ -24,14 +24,17 @@ MAX_REQUESTS = 65536
 """Circuit breaker: requests at a time. Far above Envoy's default (1024): the model server's own queue is to reject."""
 CONNECTION_KEEPALIVE = {"interval": "5s", "timeout": "5s"}
 """HTTP/2 PING on connections to the processor: how often, and how long to wait for the answer."""
-_ONLY_UNREACHABLE = {
+_EJECTION = {
     "split_external_local_origin_errors": True,
     "consecutive_local_origin_failure": 1,
+    "enforcing_consecutive_gateway_failure": 100,
     "enforcing_consecutive_5xx": 0,
     "enforcing_success_rate": 0,
     "enforcing_local_origin_success_rate": 0,
 }
-"""Outlier detection: who can't be reached, or breaks a connection or a stream, is ejected; no other error counts."""
+"""Outlier detection: who can't be reached, or breaks a connection or a stream, is ejected at once; who answers as a
+gateway would (502, 503, 504; UNAVAILABLE), so many times in a row as each cluster says; and nobody for other errors.
+"""
 _MAX_MIRRORED_REQUESTS, _MIRROR_TIMEOUT = 1024, "600s"
 """Limits of a mirror's cluster. No client waits for its answers, so a hanging mirror would go unnoticed."""
 
@@ -114,9 +117,8 @@ def processor_cluster(options: EnvoyOptions) -> Doc:
         # reach another one; the first health check that it passes takes it back. The last one never is: one address
         # may stand for many processors, and one broken connection is no reason to ask none.
         "outlier_detection": {
-            **_ONLY_UNREACHABLE,
+            **_EJECTION,
             "consecutive_gateway_failure": 1,
-            "enforcing_consecutive_gateway_failure": 100,
             "interval": "1s",
             "base_ejection_time": "2s",
             "max_ejection_time": "10s",
@@ -150,9 +152,8 @@ def _model_cluster(snapshot: Snapshot, target: Target, options: EnvoyOptions, *,
         "outlier_detection": {
             # A model server is ejected for 10 s when it can't be reached, or answers 502, 503 or 504 five times in a
             # row. Other 5xx are often caused by the request. At most half of the servers are ejected at a time.
-            **_ONLY_UNREACHABLE,
+            **_EJECTION,
             "consecutive_gateway_failure": 5,
-            "enforcing_consecutive_gateway_failure": 100,
             "interval": "2s",
             "base_ejection_time": "10s",
             "max_ejection_time": "120s",
