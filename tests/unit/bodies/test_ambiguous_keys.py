@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extproc.bodies.ambiguous_keys import check_unambiguous, is_key, may_have_duplicates
 from extproc.errors import Rejected
@@ -20,6 +23,7 @@ from extproc.errors import Rejected
         (b'{"model":"a","x":"PADDING","mo\\u0064el":"b"}', True),
         (b'{"model":"a\\n\\"","x":"PADDING"}', False),
         (b'{"model":"a\\u00e9","x":"PADDING"}', False),
+        (b'{"model":"a","x":"PADDING\\\\u0041"}', True),
         (b'{"model":"a","x":"PADDING","Model":"b"}', True),
         (b'{"x":"PADDING","MODEL":"b"}', True),
         (b'{"x":"PADDING","\\u004DODEL":"b"}', True),
@@ -29,13 +33,33 @@ def test_a_second_key_is_suspected_whatever_stands_between(body: bytes, repeats:
     assert may_have_duplicates(body.replace(b"PADDING", padding), "model") == repeats
 
 
-@pytest.mark.parametrize("before", [0, 1, 2, 3, 14, 15, 16])
-def test_a_key_right_where_the_search_for_quotes_ends(before: int) -> None:
-    """Of 64 KiB and more, one quote is tried for every 4 KiB, and the rest is searched: here 16."""
-    text = b"," * 3 + b'"",' * (before // 2) + b'"' * (before % 2) + b'"model"' + b" " * 65_536
+@pytest.mark.parametrize("before", [0, 1, 2, 3, *range(20, 28), 60])
+def test_a_key_right_where_stepping_from_quote_to_quote_ends(before: int) -> None:
+    """A body that is not short is passed through by its quotes, until 24 or so have stood close together."""
+    text = b"," * 3 + b'"",' * (before // 2) + b'"' * (before % 2) + b'"model"' + b" " * 4096
     assert not may_have_duplicates(text, "model")
     assert may_have_duplicates(text + b'"model"', "model")
     assert may_have_duplicates(text + b'"Model"', "model")
+    assert may_have_duplicates(text.replace(b"model", b"mOdel"), "model")
+
+
+@pytest.mark.parametrize("before", [0, 1, *range(22, 28), 60])
+def test_a_letter_right_where_stepping_from_backslash_to_backslash_ends(before: int) -> None:
+    text = b"\\n" * before + b"\\u00e9" + b" " * 4096
+    assert not may_have_duplicates(text, "model")
+    assert may_have_duplicates(text + b"\\u0041", "model")
+    assert may_have_duplicates(text.replace(b"e9", b"7a"), "model")
+    assert not may_have_duplicates(text + b"\\", "model")  # cut off
+
+
+_TEXTS = (b"", b'"', b'""', b'"model"', b'"model', b'"MODEL"', b'model"', b"\\n", b"\\u00e9", b"\\u004d", b" " * 300)
+
+
+@given(st.lists(st.sampled_from(_TEXTS), max_size=90), st.sampled_from([0, 3000]))
+def test_bodies_of_every_density_are_searched_alike(parts: list[bytes], padding: int) -> None:
+    body = b",".join(parts) + b" " * padding
+    spelled = re.findall(rb'(?i:"model")', body)
+    assert may_have_duplicates(body, "model") == (rb"\u004" in body or spelled not in ([], [b'"model"']))
 
 
 @pytest.mark.parametrize("padding", [0, 65_536])
@@ -73,6 +97,7 @@ def test_what_go_takes_for_a_key(name: str, same: bool) -> None:
     [
         (b'{"model":"a"}', None),
         (b'{"x":{"model":"a"},"model":"b"}', None),
+        (b'{"x":{"model":"a"},"y":{"model":"b"}}', None),
         (b'{"x":1}', None),
         (b'{"model":"a","model":"b"}', "duplicate_model"),
         (b'{"model":"a","MODEL":"b"}', "duplicate_model"),
