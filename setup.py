@@ -18,26 +18,25 @@ from setuptools import Extension, setup
 
 COMPILED = (
     "headers",
-    *(f"http2.{name}" for name in ("connection", "control_frames", "flood_limits", "frames", "header_fields", "hpack")),
-    *(f"http2.{name}" for name in ("huffman", "memory_budget", "request_headers", "stream")),
+    *(f"http2.{name}" for name in ("connection", "control_frames", "frames", "header_fields", "hpack")),
+    *(f"http2.{name}" for name in ("huffman", "request_headers", "stream")),
     *("http2.stream_states", "http2.windows"),
     *("grpc_server.call", "grpc_server.client_socket", "grpc_server.metadata"),
     *("envoy.canonical", "envoy.canonical_log", "envoy.codec", "envoy.endpoint_picker"),
-    *("bodies.ambiguous_keys", "bodies.json_reader", "bodies.json_scan", "bodies.request", "bodies.string_span"),
+    *("bodies.ambiguous_keys", "bodies.json_reader", "bodies.json_scan", "bodies.request"),
     *("apis.__init__", "apis.path_pattern"),
     *("answers.answer_reader", "answers.answer_state", "answers.event_inspector", "answers.json_pointers"),
     *("answers.message_inspector", "answers.token_counts"),
-    *(f"answers.wire.{name}" for name in ("decoder", "json_array", "lenient_json", "sse")),
+    *(f"answers.wire.{name}" for name in ("decoder", "json_array", "sse")),
     *(
         "policy.breaker",
         "policy.change_test",
         "policy.decision",
-        "policy.locality",
         "policy.model_patterns",
         "policy.pool_load",
         "policy.rendezvous",
-        "policy.snapshot",
         "policy.sticky_key",
+        "policy.target_choice",
         "policy.usual_time",
     ),
     *(f"picking.{name}" for name in ("picker", "prefix_index", "prompt", "standing")),
@@ -47,7 +46,6 @@ COMPILED = (
         "exchange.endpoint_breakers",
         "exchange.observe",
         "exchange.picks",
-        "exchange.place",
         "exchange.replies",
         "exchange.request_body",
         "exchange.route",
@@ -82,6 +80,7 @@ PLAIN_FLAGS = ["-g0", "-w", "-O1", "-fno-stack-protector"]
 DIRECTIVES = {
     "language_level": "3",
     "annotation_typing": False,  # Python's own meaning of annotations holds, to the letter: they are no types in C
+    "binding": False,  # functions as those of C extensions are: nothing asks for their code or sets attributes on them
     "auto_pickle": False,  # nothing pickles these classes, and the methods for it were a seventh of the code
     "emit_code_comments": False,  # a tenth of the C that is written and read
 }

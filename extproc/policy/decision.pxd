@@ -4,6 +4,7 @@ cimport cython
 from extproc.bodies.request cimport InferenceRequest
 from extproc.headers cimport Headers
 from extproc.policy.sticky_key cimport sticky_key
+from extproc.policy.target_choice cimport choose_target
 
 cdef class Decision:
     cdef readonly InferenceRequest request

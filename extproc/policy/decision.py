@@ -20,6 +20,7 @@ from extproc.policy.session_tag import Place, server_of
 from extproc.policy.snapshot import HeaderMatch, ModelMatch, Policy, Snapshot, Version
 from extproc.policy.sticky_key import sticky_key
 from extproc.policy.target import NOTHING_DOWN, Target
+from extproc.policy.target_choice import choose_target
 
 # Cohorts: how a version was chosen. They are values of the metadata `cohort`.
 MATCH = "match"
@@ -169,7 +170,8 @@ def decide(
     if down and version is not None and cohort in MOVABLE and policy.fails_over:
         version, cohort = _serving(policy, version, cohort, key, snapshot, down, grpc)
     name = version.name if version else ""
-    target = snapshot.choose_target(policy.name, name, key, NO_REPORTS if sticky else free_shares, down, grpc)
+    tiers = snapshot.target_hashes[policy.name, name]
+    target = choose_target(tiers, key, NO_REPORTS if sticky else free_shares, down, grpc)
     if target is None:
         what = f"the model {request.model!r}" if request.model else "this request"
         raise Rejected(503, "no_gpu_available", f"no GPU pool can serve {what} at present")

@@ -12,6 +12,7 @@ from extproc.policy.decision import FALLBACK, MOVABLE, Decision, architecture_of
 from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.snapshot import Policy, Snapshot
 from extproc.policy.target import Target
+from extproc.policy.target_choice import choose_target
 
 TO_POOL, TO_VERSION, TO_POLICY, REFUSED = "pool", "version", "policy", "refused"
 """What became of a request whose target had no room."""
@@ -101,7 +102,7 @@ def _target_with_room(
     """The version's target that takes the request. ``tried``: those that do not; more are added."""
     while True:
         full = down.union(target.cluster_of(grpc=grpc) for target, _ in tried)
-        target = snapshot.choose_target(policy.name, version, key, NO_REPORTS, full, grpc)
+        target = choose_target(snapshot.target_hashes[policy.name, version], key, NO_REPORTS, full, grpc)
         if target is None or target.cluster_of(grpc=grpc) in full:
             return None
         busy = None if policy.breaker is None else limits.busy(policy, target, grpc)

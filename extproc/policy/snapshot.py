@@ -12,17 +12,17 @@ from extproc.policy.custom_metric import CustomMetric
 from extproc.policy.gpu import Requirement, satisfies
 from extproc.policy.gpu_pool import GpuPool
 from extproc.policy.load_balancer import LEAST_REQUEST, LoadBalancer
-from extproc.policy.locality import by_distance, choose_free, choose_nearest, hash_of
+from extproc.policy.locality import by_distance
 from extproc.policy.model_patterns import PatternIndex
 from extproc.policy.objectives import DEFAULT_SLO_DAYS, Objective, Slo
 from extproc.policy.picking import PREFIX, Picking
-from extproc.policy.pool_load import NO_REPORTS
 from extproc.policy.rendezvous import RendezvousHash
 from extproc.policy.retry_budget import RetryBudget
 from extproc.policy.rollout_plan import RolloutPlan, RolloutState
 from extproc.policy.session_tag import Place, places
 from extproc.policy.sticky import Sticky
-from extproc.policy.target import NOTHING_DOWN, NOWHERE, Target, listed_by_both, vacant_clusters
+from extproc.policy.target import NOWHERE, Target, listed_by_both, vacant_clusters
+from extproc.policy.target_choice import TargetHash, hash_of
 from extproc.policy.upstream import PLAIN, Upstream
 from extproc.policy.weights_from import WeightsFrom
 
@@ -213,25 +213,6 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         nowhere = (Target(*key, "", (NOWHERE,)) for key, found in self.targets.items() if not found)
         return vacant_clusters((*self.target_by_cluster.values(), *nowhere))
 
-    def choose_target(
-        self,
-        policy: str,
-        version: str,
-        key: bytes,
-        free_shares: Mapping[str, float] = NO_REPORTS,
-        down: frozenset[str] = NOTHING_DOWN,
-        grpc: bool = False,
-    ) -> Target | None:
-        """The target for a key, pools weighted by their endpoints and free share, those that are ``down`` (clusters)
-        last; None: there is no target. Farther pools only where every nearer one is down or full. ``grpc``: for gRPC.
-        """
-        tiers = self._target_hashes[policy, version]
-        if not (free_shares or down):
-            return tiers[0].choose(key)
-        if len(tiers) > 1:
-            return choose_nearest(tiers, key, free_shares, down, grpc=grpc)
-        return choose_free(tiers[0], key, free_shares, down, grpc=grpc)
-
     def is_down(self, policy: str, version: str, down: frozenset[str], grpc: bool = False) -> bool:
         """Whether a version has no target that is not ``down`` (clusters), for a call of gRPC or any other."""
         return all(target.cluster_of(grpc=grpc) in down for target in self.targets[policy, version])
@@ -253,7 +234,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return {key: by_distance(targets, self.locality, self.pool_by_name) for key, targets in self.targets.items()}
 
     @cached_property
-    def _target_hashes(self) -> dict[tuple[str, str], tuple[RendezvousHash[Target], ...]]:
+    def target_hashes(self) -> dict[tuple[str, str], tuple[TargetHash, ...]]:
+        """By which targets are chosen (``target_choice``): of each (policy, version), for each of ``tiers``."""
         return {key: tuple(hash_of(key, tier) for tier in found) for key, found in self.tiers.items()}
 
     @cached_property

@@ -175,14 +175,6 @@ def test_things_are_found_by_name() -> None:
     assert (snapshot.by_name["a"].rewrites_model, snapshot.by_name["b"].rewrites_model) == (False, True)
 
 
-@given(st.binary())
-def test_the_chosen_target_is_always_the_same_one(key: bytes) -> None:
-    snapshot = Snapshot((policy(gpu=ANY),), (A100, L4))
-    chosen = snapshot.choose_target("p", "", key)
-    assert chosen in snapshot.targets["p", ""]
-    assert snapshot.choose_target("p", "", key) == chosen
-
-
 @pytest.mark.parametrize(
     "value",
     [
@@ -235,23 +227,6 @@ def test_prefixes_of_all_policies_the_longest_first() -> None:
 def test_unknown_pools_of_a_version_are_left_out() -> None:
     assert targets(policy(Version("v1", gpu_pools=("gone", "l4-east"))), L4) == [("v1", "l4-east", L4.endpoints)]
     assert targets(policy(Version("v1", gpu_pools=("gone",))), L4) == [("v1", "", HOME)]
-
-
-def test_free_pools_are_preferred_by_their_share() -> None:
-    snapshot = Snapshot((policy(gpu=ANY),), (A100, L4))
-    keys = [str(n).encode() for n in range(3000)]
-
-    def share(free: dict[str, float]) -> float:
-        chosen = [snapshot.choose_target("p", "", key, free) for key in keys]
-        return sum(target is not None and target.pool == "l4-east" for target in chosen) / len(keys)
-
-    assert share({}) == pytest.approx(1 / 3, abs=0.03), "by the number of endpoints"
-    assert share({"a100-west": 0.5}) == pytest.approx(1 / 2, abs=0.03), "a pool without a report is free"
-    assert share({"a100-west": 1.0, "l4-east": 0.5}) == pytest.approx(0.5 / 2.5, abs=0.03)
-
-
-def test_there_is_no_target_where_no_pool_fits() -> None:
-    assert Snapshot((policy(gpu=Requirement("h200")),), (A100,)).choose_target("p", "", b"key") is None
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,0 @@
-# Types in C for string_span.py, where it is compiled (setup.py).
-
-cdef int _BACKSLASH
