@@ -124,7 +124,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs, some 50 seconds of one …", flush=True)
+    print(f"Compiling {len(COMPILED)} modules on {CPUS} CPUs, some 40 seconds of one …", flush=True)
     flags = [*flags, "-include", str(HEADER)]
     found = [
         Extension(f"extproc.{name}", [f"extproc/{name.replace('.', '/')}.py"], extra_compile_args=flags)
