@@ -13,8 +13,10 @@ import sys
 import sysconfig
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zlib import crc32
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 COMPILED = (
     "headers",
@@ -133,7 +135,7 @@ def extensions() -> list[Extension]:
     gc.disable()  # a third of Cython's time: its trees live until a module is written. 100 MB more for each process
     made: list[Extension] = cythonize(
         [*found, Extension(SHARED, [], extra_compile_args=flags)],
-        build_dir="build/cython",
+        build_dir=f"build/cython-{crc32(Path(__file__).read_bytes()):08x}",  # what this file says is in the C
         nthreads=CPUS,
         compiler_directives=DIRECTIVES,
         shared_utility_qualified_name=SHARED,
@@ -143,5 +145,19 @@ def extensions() -> list[Extension]:
     return made
 
 
+class BuildPy(build_py):
+    """Without modules of an earlier build, in the same folder, that are compiled no longer: Python would take them."""
+
+    def run(self) -> None:
+        """See ``Command``."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        compiled = {extension.name for extension in self.distribution.ext_modules or ()}
+        for path in Path(self.build_lib).rglob(f"*{suffix}"):
+            name = str(path.relative_to(self.build_lib)).removesuffix(suffix).replace(os.sep, ".")
+            if name not in compiled:
+                path.unlink()
+        super().run()
+
+
 if __name__ == "__main__":  # and not where a process that Cython starts imports it
-    setup(ext_modules=extensions(), options={"build_ext": {"parallel": CPUS}})
+    setup(ext_modules=extensions(), cmdclass={"build_py": BuildPy}, options={"build_ext": {"parallel": CPUS}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,14 +20,11 @@ def compiled(root: Path = ROOT) -> Path | str:
     ``root``: this tree, or another checkout of it.
     """
     built = root / "build" / f"compiled-{sys.implementation.cache_tag}"
-    suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
-    changed = (root / "setup.py").stat().st_mtime
-    if any(made.stat().st_mtime < changed for made in built.rglob(f"*{suffix}")):
-        shutil.rmtree(built)  # what it no longer compiles would be left there as it was
     command = [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(built)]
     run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if run.returncode:
         return f"setup.py failed: {run.stderr.strip()[-500:]}"
+    suffix = str(sysconfig.get_config_var("EXT_SUFFIX"))
     if not any(built.rglob(f"*{suffix}")):
         return f"no C compiler, or no headers of this Python: {run.stderr.strip()[-500:]}"
     return built

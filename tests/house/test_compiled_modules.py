@@ -70,3 +70,21 @@ def test_a_compiler_without_gccs_flags_gets_others(tmp_path: Path) -> None:
             [sys.executable, "-c", asked], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines()[-1] == expected
+
+
+def test_no_module_of_an_earlier_build_is_left(tmp_path: Path) -> None:
+    """pip builds in a folder that is still there the next time; what is compiled goes before its source."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    folder = tmp_path / "extproc" / "policy"
+    folder.mkdir(parents=True)
+    for name in ("decision", "gone"):
+        (folder / f"{name}{suffix}").touch()
+    script = (
+        "import runpy, sys; from setuptools import Distribution, Extension; "
+        "found = runpy.run_path('setup.py', run_name='setup'); "
+        "modules = [Extension('extproc.policy.decision', [])]; "
+        "command = found['BuildPy'](Distribution({'ext_modules': modules})); command.build_lib = sys.argv[1]; "
+        "command.ensure_finalized(); command.run()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    assert [path.name for path in folder.iterdir()] == [f"decision{suffix}"]

@@ -55,6 +55,24 @@ def test_without_places_or_without_its_own_all_share(places: tuple[str, str]) ->
     assert chosen(snapshot(WEST, "", "")) == {"p0", "p1"}
 
 
+@pytest.mark.parametrize("places", [(WEST, NORTH), (WEST, WEST)])
+def test_calls_of_grpc_go_by_their_own_servers(places: tuple[str, str]) -> None:
+    both = tuple(
+        GpuPool(f"p{n}", A100, (f"10.0.{n}.1:80",), place, grpc_endpoints=(f"10.0.{n}.1:81",))
+        for n, place in enumerate(places)
+    )
+    policy = Policy("chat", versions=(Version("v1"),), gpu=Requirement())
+    tiers = Snapshot((policy,), both, locality=WEST).target_hashes["chat", "v1"]
+
+    def found(down: str, *, grpc: bool) -> set[str]:
+        targets = (choose_target(tiers, b"%d" % n, {}, frozenset((down,)), grpc) for n in range(64))
+        return {target.pool for target in targets if target}
+
+    assert found("chat/v1/p0#grpc", grpc=True) == found("chat/v1/p0", grpc=False) == {"p1"}
+    assert "p0" in found("chat/v1/p0", grpc=True)
+    assert "p0" in found("chat/v1/p0#grpc", grpc=False)
+
+
 POOLS = (
     GpuPool("a100-west", A100, ("10.0.0.1:8000", "10.0.0.2:8000")),
     GpuPool("l4-east", A100, ("10.0.0.3:8000",)),
