@@ -36,7 +36,11 @@ from extproc.http2.connection import Connection
 from extproc.serve.servicer import handler_factory
 from extproc.telemetry.metrics import Metrics
 
-KINDS = {"0.5 KB chat": Workload("chat", 512), "path only": Workload("path", 0)}
+KINDS = {
+    "0.5 KB chat": Workload("chat", 512),
+    "16 KB chat": Workload("chat", 16 << 10),
+    "path only": Workload("path", 0),
+}
 WARM, COUNTED = 100, 100
 """Requests before the count begins, and requests that are counted."""
 CACHE = 2 << 20
@@ -52,7 +56,7 @@ def main() -> int:
     """Progress on stderr, JSON on stdout; the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cold",
-        description="What a request costs where caches are cold, by valgrind's simulated ones: two minutes.",
+        description="What a request costs where caches are cold, by valgrind's simulated ones: three minutes.",
         epilog="Needs valgrind (Debian: apt-get install valgrind) and a C compiler. Example: "
         "python -m benchmarks.cold > cold.json",
     )
@@ -125,8 +129,7 @@ def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> A
         nonlocal last
         last += 2
         head = f.frame(f.HEADERS, f.END_HEADERS, last, encoder.encode(_STREAM))
-        data = (f.frame(f.DATA, 0, last, len(message).to_bytes(5) + message) for message in messages)
-        client.sendall(head + b"".join(data))
+        client.sendall(head + b"".join(_data(last, len(message).to_bytes(5) + message) for message in messages))
         client_socket.read(0.0)
         answer = client.recv(CACHE)
         client.sendall(f.rst_stream(last, f.NO_ERROR))  # as Envoy does
@@ -134,6 +137,12 @@ def _asks(workload: Workload, client: socket.socket, server: socket.socket) -> A
         return answer
 
     return ask
+
+
+def _data(stream: int, content: bytes) -> bytes:
+    """Frames with a message that begins one of its own."""
+    starts = range(0, len(content), f.MAX_FRAME_SIZE)
+    return b"".join(f.frame(f.DATA, 0, stream, content[at : at + f.MAX_FRAME_SIZE]) for at in starts)
 
 
 _STREAM = (
