@@ -59,9 +59,9 @@ def may_have_duplicates(body: bytes, key: str) -> bool:
     # A search for one byte is much faster than one for several, and most bodies have no backslash.
     escaped = _BACKSLASH in body
     if len(body) < 65_536:
-        text = _near_quotes(body, len(quoted))
-        expected = 1 if text.find(quoted) >= 0 else 0  # not `in`, which takes bytes for a number first
-        repeated = text.lower().count(lowered) > expected
+        near = _near_quotes(body, len(quoted))
+        expected = 1 if near.find(quoted) >= 0 else 0  # not `in`, which takes bytes for a number first
+        repeated = near.lower().count(lowered) > expected
         letter = escaped and _LETTER.search(body) is not None
     else:
         repeated = _first_matches(2, spelled, b'"', body) not in ([], [quoted])
